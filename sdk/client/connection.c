@@ -14,9 +14,6 @@
 
 #define CLIENT_SYSTEM_SOCKET "/run/percept/percept.sock"
 
-/* Answers may be larger than requests: lists of log probabilities, embeddings. */
-static const struct wire_limits client_limits = {.line = 64u << 20, .tail = 256u << 20, .fds = 8};
-
 int client_fail(struct percept_error *error, int code, const char *format, ...)
 {
 	if (!error)
@@ -89,7 +86,7 @@ struct percept_connection *percept_adopt(int socket, struct percept_error *error
 		code = -errno;
 		goto fail_connection;
 	}
-	c->reader = wire_reader_new(&client_limits, &client_reader_events, c);
+	c->reader = wire_reader_new(&wire_answer_limits, &client_reader_events, c);
 	if (!c->reader)
 		goto fail_wake;
 	c->writer = wire_writer_new();

@@ -26,6 +26,20 @@ extern const struct wire_reader_events client_reader_events;
 /* Fills *error (may be NULL) by printf, freeing what was in it, and returns `code`. */
 int client_fail(struct percept_error *error, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* A file of an input: a descriptor, or bytes when fd is -1. */
+struct client_file {
+	int fd;
+	uint8_t *bytes;
+	size_t n;
+};
+/* In the messages a file is {"file":k}, k into `files`. */
+struct percept_input {
+	cJSON *options;
+	cJSON *messages;
+	struct client_file *files;
+	size_t n_files, room;
+};
+
 /* Files on their way into one frame. fds are the sender's own duplicates; all of it is freed by client_cargo_fini. */
 struct client_cargo {
 	int fds[8];
