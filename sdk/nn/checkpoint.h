@@ -12,22 +12,32 @@
 
 #include "sdk/nn/error.h"
 
-enum nn_type { NN_F32, NN_F16, NN_BF16, NN_I32, NN_U8, NN_I64 /* later: block types */ };
+/* NN_OTHER: a type that nothing here computes with; such a tensor may lie in a file, loading it is an error. */
+enum nn_type { NN_F32, NN_F16, NN_BF16, NN_I32, NN_U8, NN_I64, NN_OTHER /* later: block types */ };
 
-/* A tensor as it lies in its file. Row-major; rank <= 4; rows = shape[0], cols = product of the rest. */
+#define NN_RANK 6
+
+/* A tensor as it lies in its file. Row-major; rank <= NN_RANK; rows = shape[0], cols = product of the rest; a scalar is
+ * (1, 1). `data` has no alignment. */
 struct nn_weight {
 	const char *name;
 	const void *data;
+	size_t bytes;
 	enum nn_type type;
 	uint32_t rank;
-	uint64_t shape[4];
+	uint64_t shape[NN_RANK];
 	size_t rows, cols;
 	const void *packed; /* set by nn_weight_pack: a layout that a kernel gains by; NULL: none */
+	const float *f32;   /* set by nn_weight_f32; NULL: not yet */
+	uint32_t file;      /* which of the checkpoint's files */
+	uint32_t reserved;
 };
 
 struct nn_checkpoint;
 
-/* Opens a directory or file; NULL and *error on failure: every header byte is checked. [any] */
+/* Opens a directory (config.json, and model.safetensors or the shards of model.safetensors.index.json) or one .safetensors
+ * file with config.json beside it; NULL and *error on failure: every header byte is checked. [any]. The other functions of
+ * one checkpoint: one thread at a time; what they return may be read from many. */
 struct nn_checkpoint *nn_checkpoint_open(const char *path, struct nn_error *error);
 void nn_checkpoint_close(struct nn_checkpoint *checkpoint);
 /* The root of config.json; lives as long as the checkpoint. */
@@ -36,6 +46,7 @@ const char *nn_checkpoint_path(const struct nn_checkpoint *checkpoint);
 /* Hex SHA-256 that names the content of configuration and weights. Content up to 64 MiB is hashed whole, of more the
  * headers, sizes, change times and samples. */
 const char *nn_checkpoint_identity(struct nn_checkpoint *checkpoint);
+/* Bytes of all tensors in the files. */
 uint64_t nn_checkpoint_bytes(const struct nn_checkpoint *checkpoint);
 /* NULL if there is none of that name. */
 struct nn_weight *nn_checkpoint_weight(struct nn_checkpoint *checkpoint, const char *name);
@@ -44,7 +55,8 @@ size_t nn_checkpoint_count(const struct nn_checkpoint *checkpoint);
 struct nn_weight *nn_checkpoint_at(struct nn_checkpoint *checkpoint, size_t index);
 
 /* Loading a part: `prefixes` (NULL-terminated) are tried in order before each name, so that published names,
- * transformers 5 names and bundles all load. The first failure is kept in *error and later calls return NULL/empty. */
+ * transformers 5 names and bundles all load; NULL: names are whole. The first failure is kept in *error (which may
+ * not be NULL) and later calls return NULL. */
 struct nn_loader {
 	struct nn_checkpoint *checkpoint;
 	const char *const *prefixes;
@@ -62,7 +74,9 @@ const float *nn_load_vector(struct nn_loader *loader, size_t n, const char *name
 	__attribute__((format(printf, 3, 4)));
 const float *nn_load_vector_maybe(struct nn_loader *loader, size_t n, const char *name, ...)
 	__attribute__((format(printf, 3, 4)));
-/* All of a weight as f32, owned by the checkpoint. */
+/* `bytes` aligned to 64 that live as long as the checkpoint; NULL when memory is out. */
+void *nn_checkpoint_alloc(struct nn_checkpoint *checkpoint, size_t bytes);
+/* All of a weight as f32, owned by the checkpoint; NULL when memory is out or the type is not of floats. */
 const float *nn_weight_f32(struct nn_checkpoint *checkpoint, struct nn_weight *weight);
 
 /* Reading config.json. A missing key is `fallback`; an ill-typed or out-of-range value sets *error once and gives
