@@ -18,9 +18,12 @@ enum { CHECKPOINT_JSON_MAX = 32 << 20, CHECKPOINT_WHOLE = 64 << 20, CHECKPOINT_S
 
 static char *checkpoint_join(const char *directory, const char *name)
 {
-	char *path;
+	size_t n = strlen(directory) + strlen(name) + 2;
+	char *path = malloc(n);
 
-	return asprintf(&path, "%s%s%s", directory, *directory ? "/" : "", name) < 0 ? NULL : path;
+	if (path)
+		snprintf(path, n, "%s/%s", directory, name);
+	return path;
 }
 
 /* Maps a regular file that is not empty. */

@@ -172,7 +172,7 @@ static int st_offsets(struct st_parse *p, struct st_entry *e, const cJSON *offse
 static int st_tensor(struct st_parse *p, struct st_entry *e, const cJSON *object)
 {
 	const cJSON *dtype = st_member(object, "dtype");
-	uint64_t elements;
+	uint64_t elements = 0;
 
 	if (!cJSON_IsString(dtype))
 		return st_bad(p, e->weight.name, "has no valid dtype");
