@@ -1,4 +1,5 @@
 /* log.c - the log sink: the one writable global of the daemon. */
+#include "config.h"
 #include "daemon/base/log.h"
 
 #include <stdarg.h>

@@ -12,8 +12,8 @@ struct wire_limits {
 	size_t line;     /* bytes before LF */
 	size_t tail;
 	unsigned fds;    /* a frame, <= WIRE_MAX_FDS */
-	unsigned tokens; /* values and keys in a line */
-	unsigned answers; /* 1: frames without "method" but with "result" or "error" are expected too */
+	unsigned tokens; /* values and keys in a line; 0: any number */
+	unsigned requests_only; /* 1: a frame without "method" is invalid. 0: results and errors are expected too */
 };
 #define WIRE_MAX_FDS 128 /* between our own programs; clients may send 8 */
 #define WIRE_MAX_DEPTH 32

@@ -23,7 +23,7 @@ static void *json_fail(struct json *p, const char *why)
 
 static int json_count(struct json *p)
 {
-	if (p->tokens++ < p->max_tokens)
+	if (p->tokens++ < p->max_tokens || p->max_tokens == 0)
 		return 0;
 	json_fail(p, "it has too many values");
 	return -1;

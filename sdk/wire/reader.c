@@ -1,4 +1,5 @@
 /* reader.c - bytes and descriptors of a stream socket to frames, at any split points. */
+#include "config.h"
 #include "sdk/wire/frame.h"
 
 #include <errno.h>
@@ -10,9 +11,9 @@
 #define READER_CHUNK 65536
 #define READER_CMSG_FDS 253 /* the kernel's most for one message */
 
-const struct wire_limits wire_client_limits = {1 << 20, 64 << 20, 8, WIRE_MAX_TOKENS, 0};
-const struct wire_limits wire_engine_limits = {64 << 20, 64 << 20, WIRE_MAX_FDS, 8000000, 1};
-const struct wire_limits wire_answer_limits = {64 << 20, 64 << 20, 0, 8000000, 1};
+const struct wire_limits wire_client_limits = {1 << 20, 64 << 20, 8, WIRE_MAX_TOKENS, 1};
+const struct wire_limits wire_engine_limits = {64 << 20, 64 << 20, WIRE_MAX_FDS, 0, 0};
+const struct wire_limits wire_answer_limits = {64 << 20, 64 << 20, 0, 0, 0};
 
 /* A growing run of bytes that grows only by what was received. */
 struct bytes {
@@ -191,7 +192,7 @@ static int reader_check_members(const struct wire_reader *r, const cJSON *json, 
 	const cJSON *id = wire_member(json, "id");
 	if (!cJSON_IsString(version) || strcmp(version->valuestring, "2.0") != 0)
 		return wire_error_set(e, WIRE_INVALID, "A frame needs \"jsonrpc\":\"2.0\".");
-	if (r->limits->answers && reader_is_answer(json))
+	if (!r->limits->requests_only && reader_is_answer(json))
 		return 0;
 	if (!cJSON_IsString(method) || method->valuestring[0] == '\0')
 		return wire_error_set(e, WIRE_INVALID, "A request needs \"method\", the name of a method.");

@@ -1,4 +1,5 @@
 /* writer.c - frames to the bytes and descriptors of a stream socket, as far as it takes them. */
+#include "config.h"
 #include "sdk/wire/frame.h"
 
 #include <errno.h>
