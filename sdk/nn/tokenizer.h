@@ -17,9 +17,12 @@ struct nn_ids {
 void nn_ids_free(struct nn_ids *ids);
 
 enum nn_encode {
-	NN_ENCODE_SPECIAL = 1, /* added and special tokens in the text are recognised; else they are plain text */
+	NN_ENCODE_SPECIAL = 1, /* special tokens in the text are recognised; else they are plain text */
 	NN_ENCODE_AROUND = 2,  /* what the post-processor puts around a text: <s> in front ... */
 };
+
+/* Special tokens: those that tokenizer.json or tokenizer_config.json call special, and added tokens of the form <|name|>.
+ * Other added tokens (runs of spaces, <h1>) are vocabulary, and recognised always. */
 
 /* From a model directory (tokenizer.json, tokenizer_config.json). NULL and *error on failure. [any] */
 struct nn_tokenizer *nn_tokenizer_open(const char *directory, struct nn_error *error);
@@ -30,10 +33,10 @@ int nn_tokenizer_encode(const struct nn_tokenizer *t, const char *text, size_t b
 /* The bytes that an id stands for (maybe part of a character); special tokens give their text. NULL: no such id. Lives as
  * long as the tokenizer. */
 const char *nn_tokenizer_piece(const struct nn_tokenizer *t, int32_t id, size_t *bytes);
-/* The id of an added or special token by its text, or -1. */
+/* The id of an added token, special or not, by its text, or -1. */
 int32_t nn_tokenizer_special(const struct nn_tokenizer *t, const char *text);
 int nn_tokenizer_is_special(const struct nn_tokenizer *t, int32_t id);
-/* All added and special tokens, for guarding user text: i in [0, count). */
+/* All special tokens, for guarding user text: i in [0, count). */
 size_t nn_tokenizer_special_count(const struct nn_tokenizer *t);
 const char *nn_tokenizer_special_at(const struct nn_tokenizer *t, size_t i, int32_t *id);
 size_t nn_tokenizer_size(const struct nn_tokenizer *t);
