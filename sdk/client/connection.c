@@ -8,9 +8,10 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "sdk/wire/place.h"
 
 #define CLIENT_SYSTEM_SOCKET "/run/percept/percept.sock"
 
@@ -40,31 +41,20 @@ void percept_answer_clear(struct percept_answer *answer)
 	memset(answer, 0, sizeof *answer);
 }
 
-/* The user's own socket by the environment; 0 if there is no place for one. */
-static int socket_of_user(char *path, size_t size)
-{
-	const char *set = getenv("PERCEPT_SOCKET");
-	if (set && *set)
-		return snprintf(path, size, "%s", set);
-	const char *runtime = getenv("XDG_RUNTIME_DIR");
-	if (runtime && *runtime)
-		return snprintf(path, size, "%s/percept/percept.sock", runtime);
-	return snprintf(path, size, "/run/user/%u/percept/percept.sock", (unsigned)getuid());
-}
-
 int percept_socket_path(char *path, size_t size, struct percept_error *error)
 {
-	int n = socket_of_user(path, size);
+	struct wire_error why = {0};
 	const char *set = getenv("PERCEPT_SOCKET");
-	if ((!set || !*set) && n > 0 && (size_t)n < size && access(path, F_OK) != 0 &&
-	    access(CLIENT_SYSTEM_SOCKET, F_OK) == 0)
-		n = snprintf(path, size, "%s", CLIENT_SYSTEM_SOCKET);
-	if (n > 0 && (size_t)n < size && (size_t)n < sizeof((struct sockaddr_un *)0)->sun_path)
-		return 0;
-	return client_fail(error, -ENAMETOOLONG,
-			   "The path of the socket is longer than a socket's address may be (%zu bytes): name a shorter "
-			   "one with PERCEPT_SOCKET.",
-			   sizeof((struct sockaddr_un *)0)->sun_path - 1);
+	int r = wire_socket_path(path, size, &why);
+	if (r < 0) {
+		client_fail(error, r, "%s", why.text);
+		wire_error_fini(&why);
+		return r;
+	}
+	if ((!set || !*set) && access(path, F_OK) != 0 && access(CLIENT_SYSTEM_SOCKET, F_OK) == 0 &&
+	    size >= sizeof CLIENT_SYSTEM_SOCKET)
+		memcpy(path, CLIENT_SYSTEM_SOCKET, sizeof CLIENT_SYSTEM_SOCKET);
+	return 0;
 }
 
 struct percept_connection *percept_adopt(int socket, struct percept_error *error)

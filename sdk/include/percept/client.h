@@ -42,8 +42,8 @@ PERCEPT_API void percept_error_clear(struct percept_error *error);
 struct percept_connection;
 
 /* Writes the path that percept_connect(NULL) tries: $PERCEPT_SOCKET, else the user's own socket
- * ($XDG_RUNTIME_DIR/percept/percept.sock), else, if only that one exists, the system's (/run/percept/percept.sock).
- * -ENAMETOOLONG if it does not fit into `size` bytes or into a socket address. */
+ * ($XDG_RUNTIME_DIR/percept/percept.sock, or its place for users without that variable), else, if only that one exists,
+ * the system's (/run/percept/percept.sock). -ENAMETOOLONG if it does not fit. [any thread] */
 PERCEPT_API int percept_socket_path(char *path, size_t size, struct percept_error *error);
 
 /* Connects to the socket `path` (NULL: by the rules above). The caller closes the result. NULL and *error on failure:
