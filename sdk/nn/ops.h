@@ -14,7 +14,8 @@ enum nn_activation { NN_IDENTITY, NN_RELU, NN_GELU_ERF, NN_GELU_TANH, NN_GELU_QU
 /* "gelu", "quick_gelu", "gelu_pytorch_tanh", "gelu_new", "silu", "swish", "relu" ...; -1 if unknown. */
 int nn_activation_named(const char *name);
 
-/* Repacks a (N, K) weight for nn_linear's kernels, once, at load; the copy belongs to the checkpoint. */
+/* Repacks a (N, K) weight for nn_linear's kernels, once, at load; the copy belongs to the checkpoint. NULL weight: 0. An
+ * unpacked weight works too, but is packed at each use. */
 int nn_weight_pack(struct nn_checkpoint *checkpoint, struct nn_weight *weight, struct nn_error *error);
 
 /* y (T,N) = x (T,K) w^T + b. w is (N,K); b is [N] or NULL. Row-invariant own kernels: for decoders, where rows of several
@@ -35,7 +36,7 @@ struct nn_tensor nn_rms_norm(struct nn *c, struct nn_tensor x, const float *w, f
 
 /* In place. */
 void nn_activate(struct nn *c, struct nn_tensor x, enum nn_activation how);
-/* (T,N) = activate(gate) * up, into gate. Shazeer 2020. */
+/* (T,N) = activate(gate) * up, into gate, which is returned. Shazeer 2020. */
 struct nn_tensor nn_gate(struct nn *c, struct nn_tensor gate, struct nn_tensor up, enum nn_activation how);
 /* Softmax over each row, in place. */
 void nn_softmax(struct nn *c, struct nn_tensor x);
@@ -54,14 +55,39 @@ struct nn_rope {
 void nn_rope(struct nn *c, struct nn_tensor x, const int32_t *position, uint32_t heads, const struct nn_rope *rope);
 
 /* out (T, heads * dv) = softmax(scale q k^T + mask) v, without a score matrix. q (T, heads * dk), k (S, kv_heads * dk),
- * v (S, kv_heads * dv), heads % kv_heads == 0. `visible` [T]: row t sees keys [0, visible[t]); NULL: all. */
+ * v (S, kv_heads * dv), heads % kv_heads == 0; dk, dv at most NN_HEAD. Row t sees keys [first[t], visible[t]); visible NULL:
+ * to the end, first NULL: from the start. softcap: scores become softcap * tanh(score / softcap) (Gemma 2); 0: not. A row
+ * that sees nothing is 0. Keys are taken in blocks at fixed positions: a row's result does not depend on the other rows. */
 struct nn_attention {
 	uint32_t heads, kv_heads;
 	float scale;
 	const uint32_t *visible;
+	const uint32_t *first;
+	float softcap;
 };
 struct nn_tensor nn_attention(struct nn *c, struct nn_tensor q, struct nn_tensor k, struct nn_tensor v,
 			      const struct nn_attention *how);
+
+/* Keys and values kept in pages of NN_PAGE positions, for decoders: page i of a sequence's list holds positions
+ * i * NN_PAGE ... of one layer. A page is nn_page_floats() floats, aligned to 64, in the kernels' own layout (keys
+ * transposed, values in panels); copying its bytes copies it. */
+#define NN_PAGE 32
+#define NN_HEAD 512
+struct nn_page_shape {
+	uint32_t kv_heads, dk, dv;
+};
+size_t nn_page_floats(const struct nn_page_shape *shape);
+/* Position `slot` (0 .. NN_PAGE - 1) of a page becomes k [kv_heads * dk] and v [kv_heads * dv]. */
+void nn_page_write(float *page, const struct nn_page_shape *shape, uint32_t slot, const float *k, const float *v);
+/* Writes k and v of row t to slot `position[t]` % NN_PAGE of page `position[t]` / NN_PAGE of pages[t]; rows must not share a
+ * place. */
+void nn_page_write_rows(struct nn *c, const struct nn_page_shape *shape, float *const *const *pages, const uint32_t *position,
+			struct nn_tensor k, struct nn_tensor v);
+/* As nn_attention, bitwise, with row t's keys and values in pages[t], which has at least visible[t] / NN_PAGE pages, rounded
+ * up; `visible` must be given, how->kv_heads be the shape's. Rows of many sequences may be given; those of one sequence that
+ * follow each other with the same pages[t] are computed together, which is faster. */
+struct nn_tensor nn_attention_paged(struct nn *c, struct nn_tensor q, const struct nn_page_shape *shape,
+				    float *const *const *pages, const struct nn_attention *how);
 
 /* Pictures. (patches, 3 * patch * patch) rows from planar pixels [3][height][width], patches row by row. */
 struct nn_tensor nn_patches(struct nn *c, const float *pixels, uint32_t height, uint32_t width, uint32_t patch);
