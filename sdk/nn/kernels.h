@@ -56,8 +56,6 @@ struct nn_kernels {
 
 /* The computation's kernels. */
 const struct nn_kernels *kernels_of(struct nn *c);
-/* The set of that name if this processor has what it needs, else NULL. */
-const struct nn_kernels *nn_kernels_named(const char *name);
 
 extern const struct nn_kernels kernels_portable, kernels_avx2, kernels_avx512;
 

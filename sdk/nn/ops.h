@@ -9,6 +9,10 @@
 #include "sdk/nn/checkpoint.h"
 #include "sdk/nn/tensor.h"
 
+/* A set of inner loops for c->kernels: "portable", "avx2", "avx512"; NULL if this processor has not what it needs. By
+ * default the best one is taken, or what the environment variable PERCEPT_CPU names. [any] */
+const struct nn_kernels *nn_kernels_named(const char *name);
+
 enum nn_activation { NN_IDENTITY, NN_RELU, NN_GELU_ERF, NN_GELU_TANH, NN_GELU_QUICK, NN_SILU, NN_TANH, NN_SIGMOID };
 
 /* "gelu", "quick_gelu", "gelu_pytorch_tanh", "gelu_new", "silu", "swish", "relu" ...; -1 if unknown. */
