@@ -65,6 +65,8 @@ static void pipeline_run_stage(struct request *request, const struct stage *stag
 
 	if (r == -ENOTSUP)
 		request->unplanned = 1;
+	if (r == -ECANCELED && !request_stopped(request))
+		call_broken(&call, &request->error, "it says it was cancelled, but it was not");
 	if (request->error.code && request->error.code != WIRE_PLUGIN)
 		wire_error_number(&request->error, "item", (double)request->next_item);
 	call_fini(&call);

@@ -144,7 +144,8 @@ int scheduler_take_sequence(struct scheduler *scheduler, struct stream *stream)
 	for (uint32_t i = 0; i < scheduler->n_sequences; i++) {
 		const struct sequence *s = &scheduler->sequences[i];
 		uint32_t n = s->state == SEQUENCE_FREE ? 0 : scheduler_common(s, &stream->request->rows);
-		int usable = can_fork || (s->state == SEQUENCE_KEPT && (can_trim || n == s->n));
+		/* Whose decoder can neither fork nor trim is prefilled anew: it may see more in a sequence than its rows. */
+		int usable = can_fork || (s->state == SEQUENCE_KEPT && can_trim);
 
 		/* Of equal ones a kept one that is used up whole: it needs no copy. */
 		if (usable && n && (n > length || (n == length && s->state == SEQUENCE_KEPT && s->n == n))) {

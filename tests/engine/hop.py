@@ -86,6 +86,12 @@ class Engine:
         self.socket.close()
         return self.process.wait(10)
 
+def build_plugin(folder, bad, name, width=3):
+    """One of the plugins of bad-plugin.c."""
+    subprocess.run([os.environ.get("CC", "cc").split()[0], "-shared", "-fPIC", "-O0", "-w", "-std=gnu11",
+                    "-I" + os.path.join(SOURCE, "sdk/include"), "-DBAD=%d" % bad, '-DNAME="%s"' % name, "-DWIDTH=%d" % width,
+                    os.path.join(SOURCE, "tests/engine/bad-plugin.c"), "-o", os.path.join(folder, name + ".so")], check=True)
+
 class Tap:
     def __init__(self):
         self.n = self.bad = 0
