@@ -22,9 +22,9 @@ struct nn_image_processor {
 	uint32_t height, width;          /* exact size */
 	uint32_t crop_height, crop_width;
 	enum nn_filter filter;
-	float rescale;
+	double rescale;
 	float mean[3], std[3];
-	uint8_t background[3];           /* LLaVA's pad: int(mean * 255) */
+	uint8_t background[3];           /* of do_pad, LLaVA's square: int(mean * 255) */
 };
 /* `path`: a model directory. `image_size` is used for sizes the file leaves out; without a file CLIP's values hold. */
 int nn_image_processor_load(struct nn_image_processor *p, const char *directory, uint32_t image_size, struct nn_error *error);
