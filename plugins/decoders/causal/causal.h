@@ -1,0 +1,23 @@
+/* causal.h - an opened decoder. */
+#ifndef CAUSAL_H
+#define CAUSAL_H
+
+#include <percept/plugin.h>
+
+#include "plugins/decoders/causal/attention.h"
+#include "plugins/decoders/causal/kv.h"
+#include "plugins/decoders/causal/model.h"
+
+struct causal {
+	struct model model;
+	struct kv kv;
+	struct nn_arena *arena; /* a step's memory */
+	uint32_t max_batch;
+	char identity[128];
+};
+
+/* Runs a checked batch whose rows' pages are reserved; fills batch->logits and batch->hidden. 0, -ENOMEM, -ECANCELED, or
+ * what a hook returned; the text of a failure has been recorded. [one] */
+int causal_forward(struct percept_call *call, struct causal *d, struct percept_batch *batch, const struct place *places);
+
+#endif
