@@ -16,19 +16,22 @@ struct forward {
 	const int32_t *positions; /* [T] */
 	uint32_t *media, *text;   /* rows that a media item owns and the others, where the hooks project; else all are text */
 	uint32_t n_media, n_text;
+	int hooked;               /* a hook failed, and said why */
 };
 
-static void forward_observe(const struct forward *f, const char *name, struct nn_tensor x)
+static void forward_observe(struct forward *f, const char *name, struct nn_tensor x)
 {
 	if (f->call->host->observe && x.data && !f->c->error)
 		f->call->host->observe(f->call, name, x.data, (const uint64_t[]){ x.rows, x.cols }, 2);
 }
 
 /* A hook's failure is the computation's. */
-static void forward_failed(const struct forward *f, int error)
+static void forward_failed(struct forward *f, int error)
 {
-	if (error && !f->c->error)
+	if (error && !f->c->error) {
+		f->hooked = 1;
 		f->c->error = error < 0 ? error : -EIO;
+	}
 }
 
 static struct nn_tensor forward_take(struct nn *c, struct nn_tensor x, const uint32_t *index, uint32_t n)
@@ -47,7 +50,7 @@ static void forward_put(struct nn_tensor x, const uint32_t *index, struct nn_ten
 }
 
 /* What the decoder's own weights give for x (n, k). */
-static struct nn_tensor forward_own(const struct forward *f, const struct layer *l, enum percept_project what, struct nn_tensor x)
+static struct nn_tensor forward_own(struct forward *f, const struct layer *l, enum percept_project what, struct nn_tensor x)
 {
 	const struct shape *s = &f->d->model.shape;
 	struct nn *c = f->c;
@@ -70,7 +73,7 @@ static struct nn_tensor forward_own(const struct forward *f, const struct layer 
 }
 
 /* y (T, n_out) = the projection `what` of x (T, k): text rows by the decoder's weights, media rows by the hook's. */
-static struct nn_tensor forward_project(const struct forward *f, uint32_t layer, enum percept_project what, struct nn_tensor x,
+static struct nn_tensor forward_project(struct forward *f, uint32_t layer, enum percept_project what, struct nn_tensor x,
 					size_t n_out)
 {
 	const struct layer *l = &f->d->model.layers[layer];
@@ -93,7 +96,7 @@ static struct nn_tensor forward_project(const struct forward *f, uint32_t layer,
 }
 
 /* x += out(attention(qkv(norm x))); x += mlp(norm x). */
-static void forward_layer(const struct forward *f, uint32_t i, struct nn_tensor x)
+static void forward_layer(struct forward *f, uint32_t i, struct nn_tensor x)
 {
 	const struct model *m = &f->d->model;
 	const struct shape *s = &m->shape;
@@ -114,7 +117,7 @@ static void forward_layer(const struct forward *f, uint32_t i, struct nn_tensor 
 	nn_add_to(c, x, forward_project(f, i, PERCEPT_PROJECT_MLP, h, s->d_model));
 }
 
-static void forward_layers(const struct forward *f, struct nn_tensor x)
+static void forward_layers(struct forward *f, struct nn_tensor x)
 {
 	const struct percept_hooks *h = f->batch->hooks;
 	char name[32];
@@ -135,7 +138,7 @@ static void forward_layers(const struct forward *f, struct nn_tensor x)
 }
 
 /* x (T, d_model): the rows' tokens or embeddings. */
-static struct nn_tensor forward_input(const struct forward *f)
+static struct nn_tensor forward_input(struct forward *f)
 {
 	const struct percept_batch *b = f->batch;
 	const size_t dim = f->d->model.shape.d_model;
@@ -155,7 +158,7 @@ static struct nn_tensor forward_input(const struct forward *f)
 }
 
 /* The rows of x that want `what`, as (n, d_model). */
-static struct nn_tensor forward_wanted(const struct forward *f, struct nn_tensor x, uint32_t what)
+static struct nn_tensor forward_wanted(struct forward *f, struct nn_tensor x, uint32_t what)
 {
 	uint32_t *index = nn_memory(f->c, f->batch->n, sizeof(*index)), n = 0;
 
@@ -167,7 +170,7 @@ static struct nn_tensor forward_wanted(const struct forward *f, struct nn_tensor
 }
 
 /* A copy in the call's arena; NULL for no rows. */
-static const float *forward_keep(const struct forward *f, struct nn_tensor x)
+static const float *forward_keep(struct forward *f, struct nn_tensor x)
 {
 	float *copy = x.rows && !f->c->error ? percept_alloc(f->call, x.rows * x.cols * sizeof(float)) : NULL;
 
@@ -223,9 +226,11 @@ int causal_forward(struct percept_call *call, struct causal *d, struct percept_b
 		last = nn_rms_norm(&c, last, d->model.norm, d->model.shape.norm_eps);
 		batch->logits = forward_keep(&f, nn_linear(&c, last, d->model.head, NULL));
 	}
-	if (c.error == -ENOMEM)
+	if (c.error == -ENOMEM && !f.hooked)
 		return percept_fail(call, c.error, "Memory for %u rows is out.", batch->n);
-	if (c.error == -ECANCELED)
+	if (c.error == -ECANCELED && !f.hooked)
 		return percept_fail(call, c.error, "The work was cancelled.");
-	return c.error ? percept_fail(call, c.error, "The language model failed on these rows.") : 0;
+	if (c.error && !f.hooked)
+		return percept_fail(call, c.error, "The language model failed on these rows.");
+	return c.error;
 }
