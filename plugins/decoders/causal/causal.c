@@ -39,9 +39,11 @@ static int causal_open(struct percept_call *call, const struct percept_open *ope
 	}
 	const struct shape *s = &d->model.shape;
 
+	const struct nn_page_shape pages = { s->n_kv_heads, s->head_dim, s->head_dim };
+
 	d->arena = nn_arena_new(0);
 	d->max_batch = causal_option(open, "batch", 512);
-	if (!d->arena || kv_init(&d->kv, s->n_layers, s->n_kv_heads, s->head_dim, open->max_sequences)) {
+	if (!d->arena || kv_init(&d->kv, s->n_layers, &pages, open->max_sequences)) {
 		causal_close(d);
 		return percept_fail(call, -ENOMEM, "Memory is out.");
 	}

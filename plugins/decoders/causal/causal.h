@@ -4,9 +4,15 @@
 
 #include <percept/plugin.h>
 
-#include "plugins/decoders/causal/attention.h"
 #include "plugins/decoders/causal/kv.h"
 #include "plugins/decoders/causal/model.h"
+
+/* Where a row of the batch lies and what it sees. */
+struct place {
+	uint32_t sequence;
+	uint32_t index;   /* in its sequence */
+	uint32_t visible; /* it sees rows [0, visible) of its sequence */
+};
 
 struct causal {
 	struct model model;

@@ -12,8 +12,10 @@ struct forward {
 	struct percept_call *call;
 	struct causal *d;
 	const struct percept_batch *batch;
-	const struct place *places;
 	const int32_t *positions; /* [T] */
+	uint32_t *index, *visible; /* [T] each row's place in its sequence, and how many rows of it it sees */
+	float ***lists;           /* [sequences] a sequence's pages of the current layer */
+	float *const **pages;     /* [T] its sequence's list */
 	uint32_t *media, *text;   /* rows that a media item owns and the others, where the hooks project; else all are text */
 	uint32_t n_media, n_text;
 	int hooked;               /* a hook failed, and said why */
@@ -102,6 +104,8 @@ static void forward_layer(struct forward *f, uint32_t i, struct nn_tensor x)
 	const struct shape *s = &m->shape;
 	const struct layer *l = &m->layers[i];
 	struct nn *c = f->c;
+	const struct nn_attention how = { .heads = s->n_heads, .kv_heads = s->n_kv_heads, .visible = f->visible,
+					  .scale = 1 / sqrtf((float)s->head_dim) };
 	struct nn_tensor h = nn_rms_norm(c, x, l->attention_norm, s->norm_eps);
 	struct nn_tensor qkv = forward_project(f, i, PERCEPT_PROJECT_QKV, h, s->q_dim + 2 * s->kv_dim);
 	struct nn_tensor q = nn_cols(qkv, 0, s->q_dim), k = nn_cols(qkv, s->q_dim, s->kv_dim);
@@ -109,12 +113,49 @@ static void forward_layer(struct forward *f, uint32_t i, struct nn_tensor x)
 
 	nn_rope(c, q, f->positions, s->n_heads, &m->rope);
 	nn_rope(c, k, f->positions, s->n_kv_heads, &m->rope);
-	attention_store(c, &f->d->kv, i, f->places, k, v);
-	struct nn_tensor a = attention(c, &f->d->kv, i, f->places, q, 1 / sqrtf((float)s->head_dim));
+	nn_page_write_rows(c, &f->d->kv.shape, (float *const *const *)f->pages, f->index, k, v);
+	struct nn_tensor a = nn_attention_paged(c, q, &f->d->kv.shape, (float *const *const *)f->pages, &how);
 
 	nn_add_to(c, x, forward_project(f, i, PERCEPT_PROJECT_OUT, a, s->d_model));
 	h = nn_rms_norm(c, x, l->mlp_norm, s->norm_eps);
 	nn_add_to(c, x, forward_project(f, i, PERCEPT_PROJECT_MLP, h, s->d_model));
+}
+
+/* The lists of the batch's sequences become those of layer i. */
+static void forward_pages(struct forward *f, uint32_t i)
+{
+	const struct kv *kv = &f->d->kv;
+
+	for (uint32_t s = 0; s < kv->n_sequences; s++) {
+		for (uint32_t p = 0; f->lists[s] && p < kv->sequences[s].n_pages; p++)
+			f->lists[s][p] = kv->sequences[s].pages[p]->data + i * kv->stride;
+	}
+}
+
+/* Arrays that hold for all layers. */
+static void forward_place(struct forward *f, const struct place *places)
+{
+	const struct kv *kv = &f->d->kv;
+	const uint32_t n = f->batch->n;
+	int32_t *positions = nn_memory(f->c, n, sizeof(*positions));
+
+	f->index = nn_memory(f->c, n, sizeof(*f->index));
+	f->visible = nn_memory(f->c, n, sizeof(*f->visible));
+	f->lists = nn_memory(f->c, kv->n_sequences, sizeof(*f->lists));
+	f->pages = nn_memory(f->c, n, sizeof(*f->pages));
+	f->positions = positions;
+	for (uint32_t s = 0; !f->c->error && s < kv->n_sequences; s++)
+		f->lists[s] = NULL;
+	for (uint32_t t = 0; !f->c->error && t < n; t++) {
+		const uint32_t s = places[t].sequence;
+
+		positions[t] = f->batch->rows[t].position[0];
+		f->index[t] = places[t].index;
+		f->visible[t] = places[t].visible;
+		if (!f->lists[s])
+			f->lists[s] = nn_memory(f->c, kv->sequences[s].n_pages, sizeof(**f->lists));
+		f->pages[t] = f->lists[s];
+	}
 }
 
 static void forward_layers(struct forward *f, struct nn_tensor x)
@@ -125,6 +166,7 @@ static void forward_layers(struct forward *f, struct nn_tensor x)
 	for (uint32_t i = 0; i < f->d->model.shape.n_layers && !nn_stopped(f->c); i++) {
 		const struct nn_arena_mark mark = nn_arena_mark(f->c->arena);
 
+		forward_pages(f, i);
 		if (h && h->before_layer)
 			forward_failed(f, h->before_layer(f->call, h->state, i, f->batch->rows, f->batch->n, x.data));
 		if (!f->c->error)
@@ -202,15 +244,11 @@ static void forward_divide(struct forward *f)
 int causal_forward(struct percept_call *call, struct causal *d, struct percept_batch *batch, const struct place *places)
 {
 	struct nn c;
-	struct forward f = { .c = &c, .call = call, .d = d, .batch = batch, .places = places };
+	struct forward f = { .c = &c, .call = call, .d = d, .batch = batch };
 
 	nn_arena_reset(d->arena);
 	nn_begin(&c, call, d->arena);
-	int32_t *positions = nn_memory(&c, batch->n, sizeof(*positions));
-
-	for (uint32_t t = 0; positions && t < batch->n; t++)
-		positions[t] = batch->rows[t].position[0];
-	f.positions = positions;
+	forward_place(&f, places);
 	forward_divide(&f);
 	struct nn_tensor x = forward_input(&f);
 

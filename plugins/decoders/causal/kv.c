@@ -7,15 +7,15 @@
 
 static size_t kv_page_bytes(const struct kv *kv)
 {
-	return sizeof(struct kv_page) + (size_t)2 * kv->n_layers * kv->n_heads * kv->head_dim * KV_PAGE * sizeof(float);
+	return sizeof(struct kv_page) + kv->n_layers * kv->stride * sizeof(float);
 }
 
 static struct kv_page *kv_page_new(struct kv *kv)
 {
-	/* Zeroed, so that rows of a page that are not yet written are finite. */
-	struct kv_page *page = calloc(1, kv_page_bytes(kv));
+	struct kv_page *page = aligned_alloc(64, kv_page_bytes(kv));
 
 	if (page) {
+		memset(page, 0, kv_page_bytes(kv)); /* rows that are not yet written are finite */
 		page->refs = 1;
 		kv->pages++;
 	}
@@ -30,9 +30,10 @@ static void kv_page_unref(struct kv *kv, struct kv_page *page)
 	kv->pages--;
 }
 
-int kv_init(struct kv *kv, uint32_t n_layers, uint32_t n_heads, uint32_t head_dim, uint32_t n_sequences)
+int kv_init(struct kv *kv, uint32_t n_layers, const struct nn_page_shape *shape, uint32_t n_sequences)
 {
-	*kv = (struct kv){ .n_layers = n_layers, .n_heads = n_heads, .head_dim = head_dim, .n_sequences = n_sequences };
+	*kv = (struct kv){ .n_layers = n_layers, .n_sequences = n_sequences, .shape = *shape,
+			   .stride = (nn_page_floats(shape) + 15) / 16 * 16 };
 	kv->sequences = calloc(n_sequences ? n_sequences : 1, sizeof(*kv->sequences));
 	return kv->sequences ? 0 : -ENOMEM;
 }

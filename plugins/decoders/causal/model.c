@@ -40,7 +40,7 @@ static int model_configure(struct model *m, const cJSON *config, uint32_t contex
 			       "rms_norm_eps is out of range.", s->n_heads, s->n_kv_heads);
 	s->activation = (enum nn_activation)act;
 	s->head_dim = model_int(config, "head_dim", s->d_model / s->n_heads ? s->d_model / s->n_heads : 1, 4096, error);
-	if (!error->code && (s->head_dim % 2 || (uint64_t)s->head_dim * s->n_heads > MODEL_DIM_MAX))
+	if (!error->code && (s->head_dim % 2 || s->head_dim > NN_HEAD || (uint64_t)s->head_dim * s->n_heads > MODEL_DIM_MAX))
 		return nn_fail(error, -EINVAL, "config.json: %u heads of %u values are out of range.", s->n_heads, s->head_dim);
 	s->q_dim = s->n_heads * s->head_dim;
 	s->kv_dim = s->n_kv_heads * s->head_dim;
@@ -58,6 +58,8 @@ const struct nn_weight *model_matrix(struct model *m, struct nn_loader *l, size_
 	struct nn_weight *w = nn_load(l, rows, cols, "%s", name);
 
 	m->weight_bytes += w ? w->bytes : 0;
+	if (nn_weight_pack(m->checkpoint, w, l->error))
+		return NULL;
 	return w;
 }
 
@@ -81,7 +83,8 @@ static int model_load(struct model *m, struct nn_error *error)
 	m->layers = calloc(s->n_layers, sizeof(*m->layers));
 	if (!m->layers)
 		return nn_fail(error, -ENOMEM, "Memory is out.");
-	m->embeddings = model_matrix(m, &body, s->vocab, s->d_model, "embed_tokens.weight", 0);
+	m->embeddings = nn_load(&body, s->vocab, s->d_model, "embed_tokens.weight");
+	m->weight_bytes += m->embeddings ? m->embeddings->bytes : 0;
 	m->norm = model_vector(m, &body, s->d_model, "norm.weight", 0);
 	/* A file without a head of its own has the embeddings as its head. */
 	m->head = nn_load_maybe(&head, s->vocab, s->d_model, "lm_head.weight");
@@ -89,6 +92,7 @@ static int model_load(struct model *m, struct nn_error *error)
 		m->weight_bytes += m->head->bytes;
 	else
 		m->head = m->embeddings;
+	nn_weight_pack(m->checkpoint, m->head, error);
 	for (uint32_t i = 0; i < s->n_layers && !error->code; i++)
 		m->family->load(m, &m->layers[i], &body, i);
 	return error->code;

@@ -34,8 +34,8 @@ struct model {
 	struct shape shape;
 	struct nn_rope rope;
 	float *inv_freq;                     /* [head_dim / 2], what rope points to */
-	const struct nn_weight *embeddings;  /* (vocab, d_model) */
-	const struct nn_weight *head;        /* (vocab, d_model); the embeddings where tied */
+	struct nn_weight *embeddings;   /* (vocab, d_model) */
+	struct nn_weight *head;        /* (vocab, d_model); the embeddings where tied */
 	const float *norm;                   /* [d_model] */
 	struct layer *layers;
 	uint64_t weight_bytes;               /* of the tensors above */
@@ -66,7 +66,7 @@ const struct family *family_find(const cJSON *config, struct nn_error *error);
 int model_open(struct model *m, const char *path, uint32_t context, struct nn_error *error);
 void model_close(struct model *m);
 
-/* Weights, added to m->weight_bytes. */
+/* A matrix for nn_linear(), packed, and a vector; counted into m->weight_bytes. */
 const struct nn_weight *model_matrix(struct model *m, struct nn_loader *l, size_t rows, size_t cols, const char *format,
 				     uint32_t layer);
 const float *model_vector(struct model *m, struct nn_loader *l, size_t n, const char *format, uint32_t layer);
