@@ -1,4 +1,5 @@
 /* convert-yuv.c - YCbCr rows to RGB with the arithmetic of libjpeg and of libwebp, so that results equal theirs. */
+#include "config.h"
 #include "daemon/media/convert.h"
 
 #include <libavutil/pixdesc.h>

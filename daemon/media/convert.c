@@ -1,4 +1,5 @@
 /* convert.c - decoded pixel formats to RGBA rows, and rows to an upright RGB picture. */
+#include "config.h"
 #include "daemon/media/convert.h"
 
 #include <libavutil/pixdesc.h>

@@ -1,4 +1,5 @@
 /* decode.c - FFmpeg on one file, through the file's own descriptor. */
+#include "config.h"
 #include "daemon/media/decode.h"
 
 #include <libavcodec/avcodec.h>
@@ -110,8 +111,8 @@ static int decode_open_codec(struct decode *d, const struct image_header *header
 	d->codec->err_recognition = AV_EF_CRCCHECK | AV_EF_BITSTREAM | AV_EF_BUFFER | AV_EF_EXPLODE;
 	/* libjpeg's accurate integer transform, which reference code uses. */
 	d->codec->idct_algo = FF_IDCT_INT;
-	/* Nothing larger than what the header admitted; block codecs round up. */
-	d->codec->max_pixels = ((int64_t)header->width + 16) * ((int64_t)header->height + 16);
+	/* Nothing larger than what the header admitted; buffers are checked with their padding. */
+	d->codec->max_pixels = ((int64_t)header->width + 128) * ((int64_t)header->height + 128);
 	return avcodec_open2(d->codec, codec, NULL);
 }
 

@@ -1,4 +1,5 @@
 /* fault.c - why a media item was refused. */
+#include "config.h"
 #include "daemon/media/fault.h"
 
 #include <stdarg.h>

@@ -1,4 +1,5 @@
 /* image-header-bmp.c - BMP: dimensions and whether the pixels of an uncompressed one are there. */
+#include "config.h"
 #include "daemon/media/image-header.h"
 
 #include <inttypes.h>

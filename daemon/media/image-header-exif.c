@@ -1,4 +1,5 @@
 /* image-header-exif.c - a picture's orientation from its EXIF block. */
+#include "config.h"
 #include "daemon/media/image-header.h"
 
 #include <string.h>

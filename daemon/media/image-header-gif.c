@@ -1,4 +1,5 @@
 /* image-header-gif.c - GIF: screen, the first frame's place and colours, completeness of that frame (GIF89a). */
+#include "config.h"
 #include "daemon/media/image-header.h"
 
 #include <stdbool.h>

@@ -1,4 +1,5 @@
 /* image-header-jpeg.c - JPEG: dimensions, colour coding, orientation, and whether the end is there (ITU T.81, B). */
+#include "config.h"
 #include "daemon/media/image-header.h"
 
 #include <stdbool.h>

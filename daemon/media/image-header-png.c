@@ -1,4 +1,5 @@
 /* image-header-png.c - PNG: dimensions, orientation, and whether all chunks are there (PNG 3rd edition, 5 and 11). */
+#include "config.h"
 #include "daemon/media/image-header.h"
 
 #include <stdbool.h>

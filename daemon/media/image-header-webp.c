@@ -1,4 +1,5 @@
 /* image-header-webp.c - WebP: dimensions, orientation, completeness (RFC 9649; VP8: RFC 6386, 9.1). */
+#include "config.h"
 #include "daemon/media/image-header.h"
 
 #include <stdbool.h>

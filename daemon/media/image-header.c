@@ -1,4 +1,5 @@
 /* image-header.c - which kind of picture a file is, and its limits. */
+#include "config.h"
 #include "daemon/media/image-header.h"
 
 #include <inttypes.h>

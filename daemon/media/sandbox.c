@@ -1,4 +1,5 @@
 /* sandbox.c - what a worker may still do once it touches a media file. */
+#include "config.h"
 #include "daemon/media/sandbox.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 /* source.c - the bytes of one media file, read by pread through a window. */
+#include "config.h"
 #include "daemon/media/source.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 /* worker.c - one media item: header, limits, decoding, an upright RGB picture. */
+#include "config.h"
 #include "daemon/media/worker.h"
 
 #include <errno.h>
@@ -61,24 +62,21 @@ static int worker_write(const AVFrame *frame, const struct image_header *header,
 	return fault->code ? -1 : 0;
 }
 
-static int worker_decode_image(const struct media_request *request, const struct media_limits *limits,
-			       const struct sandbox_limits *sandbox, struct media_answer *answer,
-			       struct media_fault *fault)
+static int worker_decode_image(const struct worker_job *job, struct media_answer *answer, struct media_fault *fault)
 {
-	struct media_source source;
 	struct image_header header;
 	AVFrame *frame = NULL;
 	int result;
 
-	if (media_source_init(&source, WORKER_FILE, limits->file_bytes, fault) < 0 ||
-	    image_header_read(&source, &header, fault) < 0 ||
-	    image_header_check(&header, request->max_pixels, request->max_side, fault) < 0)
+	if (image_header_read(job->source, &header, fault) < 0 ||
+	    image_header_check(&header, job->request->max_pixels, job->request->max_side, fault) < 0)
 		return -1;
-	if (sandbox_grow(sandbox, worker_memory_need((uint64_t)header.width * header.height, source.size)) < 0)
+	if (sandbox_grow(job->sandbox,
+			 worker_memory_need((uint64_t)header.width * header.height, job->source->size)) < 0)
 		return media_fail(fault, WIRE_MEDIA, "The picture needs more memory to decode than it may have.");
-	if (decode_picture(&source, &header, &frame, fault) < 0)
+	if (decode_picture(job->source, &header, &frame, fault) < 0)
 		return -1;
-	result = worker_write(frame, &header, request->background, answer, fault);
+	result = worker_write(frame, &header, job->request->background, answer, fault);
 	av_frame_free(&frame);
 	return result;
 }
@@ -86,29 +84,17 @@ static int worker_decode_image(const struct media_request *request, const struct
 /* How each kind of media is decoded. */
 static const struct {
 	uint32_t kind;
-	int (*decode)(const struct media_request *request, const struct media_limits *limits,
-		      const struct sandbox_limits *sandbox, struct media_answer *answer,
-		      struct media_fault *fault);
+	worker_function *decode;
 } worker_kinds[] = {
 	{ MEDIA_IMAGE, worker_decode_image },
 };
 
-void worker_decode(const struct media_request *request, const struct media_limits *limits,
-		   const struct sandbox_limits *sandbox, struct media_answer *answer)
+int worker_decode(const struct worker_job *job, struct media_answer *answer, struct media_fault *fault)
 {
-	struct media_fault fault = { 0 };
-
-	for (size_t i = 0; i < sizeof(worker_kinds) / sizeof(worker_kinds[0]); i++) {
-		if (worker_kinds[i].kind != request->kind)
-			continue;
-		worker_kinds[i].decode(request, limits, sandbox, answer, &fault);
-		answer->status = fault.code;
-		memcpy(answer->text, fault.text, sizeof(answer->text));
-		return;
-	}
-	media_fail(&fault, WIRE_MEDIA, "This kind of media is not decoded here; send a picture.");
-	answer->status = fault.code;
-	memcpy(answer->text, fault.text, sizeof(answer->text));
+	for (size_t i = 0; i < sizeof(worker_kinds) / sizeof(worker_kinds[0]); i++)
+		if (worker_kinds[i].kind == job->request->kind)
+			return worker_kinds[i].decode(job, answer, fault);
+	return media_fail(fault, WIRE_MEDIA, "This kind of media is not decoded here; send a picture.");
 }
 
 /* Moves the item's descriptors to their places. Those in the way are duplicated upwards first. */
@@ -151,18 +137,35 @@ static int worker_shut_in(const struct worker_start *start, struct sandbox_limit
 	return sandbox_enter(start->filter, sandbox);
 }
 
+/* Looks at the descriptor (no byte of it is read yet), closes the sandbox, does the work. -1 when no report is to be made. */
+static int worker_do(const struct worker_start *start, struct media_answer *answer)
+{
+	struct sandbox_limits sandbox;
+	struct media_source source;
+	struct media_fault fault = { 0 };
+
+	if (!media_source_init(&source, start->file, start->limits->file_bytes, &fault)) {
+		source.fd = WORKER_FILE;
+		if (worker_shut_in(start, &sandbox) < 0)
+			return -1;
+		start->work(&(struct worker_job){ start->request, &sandbox, &source }, answer, &fault);
+	} else if (dup2(start->report, WORKER_REPORT) < 0) {
+		return -1;
+	}
+	answer->status = fault.code;
+	memcpy(answer->text, fault.text, sizeof(answer->text));
+	return 0;
+}
+
 void worker_run(const struct worker_start *start)
 {
 	struct media_answer answer = { .magic = MEDIA_WIRE_MAGIC, .kind = start->request->kind };
-	struct sandbox_limits sandbox;
-	const uint8_t *bytes = (const uint8_t *)&answer;
 	ssize_t n;
 
-	if (worker_shut_in(start, &sandbox) < 0)
+	if (worker_do(start, &answer) < 0)
 		_exit(EXIT_FAILURE);
-	start->work(start->request, start->limits, &sandbox, &answer);
 	do
-		n = write(WORKER_REPORT, bytes, sizeof(answer));
+		n = write(WORKER_REPORT, &answer, sizeof(answer));
 	while (n < 0 && errno == EINTR);
 	_exit(n == (ssize_t)sizeof(answer) ? EXIT_SUCCESS : EXIT_FAILURE);
 }

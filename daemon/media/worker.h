@@ -4,7 +4,9 @@
 
 #include <stdint.h>
 #include <sys/types.h>
+#include "daemon/media/fault.h"
 #include "daemon/media/sandbox.h"
+#include "daemon/media/source.h"
 #include "sdk/wire/media-wire.h"
 
 enum { WORKER_FILE = 0, WORKER_REPORT = 1, WORKER_RESULT = 3 }; /* a worker's descriptors; 2 is stderr */
@@ -18,12 +20,18 @@ struct media_limits {
 };
 extern const struct media_limits media_default_limits;
 
+/* One item, as its worker sees it. All is borrowed. */
+struct worker_job {
+	const struct media_request *request; /* its limits are filled in */
+	const struct sandbox_limits *sandbox;
+	struct media_source *source;
+};
+
 /*
- * Does one item: reads WORKER_FILE, fills WORKER_RESULT and *answer (status, text; kind, width, height, channels, frames,
- * bytes). `request` has its limits filled in. Runs inside the sandbox. [worker]
+ * Does one item inside the sandbox: reads job->source, fills WORKER_RESULT and *answer (width, height, channels, frames,
+ * bytes). Returns 0, or -1 with *fault. [worker]
  */
-typedef void worker_function(const struct media_request *request, const struct media_limits *limits,
-			     const struct sandbox_limits *sandbox, struct media_answer *answer);
+typedef int worker_function(const struct worker_job *job, struct media_answer *answer, struct media_fault *fault);
 worker_function worker_decode;
 
 /* Descriptors and what else a new worker is given; all are borrowed. */

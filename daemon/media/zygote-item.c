@@ -1,4 +1,5 @@
 /* zygote-item.c - one media item in the zygote: start a worker, end it, judge what it left. */
+#include "config.h"
 #include "daemon/media/zygote-item.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 /* zygote.c - requests in, workers forked and watched, answers out. */
+#include "config.h"
 #include "daemon/media/zygote-item.h"
 
 #include <errno.h>
