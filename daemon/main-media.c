@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "daemon/base/log.h"
 #include "daemon/media/zygote.h"
 
 enum { MEDIA_SOCKET = 3, MEDIA_MIN_WORKERS = 2, MEDIA_MAX_WORKERS = 16, EXIT_USAGE = 2 };
@@ -144,10 +145,11 @@ int main(int argc, char **argv)
 			options.config.socket);
 		return EXIT_USAGE;
 	}
+	log_init("percept-media");
 	error = media_settle(options.config.socket);
 	if (!error)
 		error = zygote_run(&options.config);
 	if (error)
-		fprintf(stderr, "percept-media: cannot go on: %s\n", strerror(-error));
+		log_error("media.end", "reason=\"%s\"", strerror(-error));
 	return error ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -109,8 +109,8 @@ static int decode_open_codec(struct decode *d, const struct image_header *header
 	d->codec->opaque = d;
 	d->codec->thread_count = 1;
 	d->codec->err_recognition = AV_EF_CRCCHECK | AV_EF_BITSTREAM | AV_EF_BUFFER | AV_EF_EXPLODE;
-	/* libjpeg's accurate integer transform, which reference code uses. */
-	d->codec->idct_algo = FF_IDCT_INT;
+	/* Of FFmpeg's inverse transforms the floating-point one comes closest to libjpeg's accurate integer one. */
+	d->codec->idct_algo = FF_IDCT_FAAN;
 	/* Nothing larger than what the header admitted; buffers are checked with their padding. */
 	d->codec->max_pixels = ((int64_t)header->width + 128) * ((int64_t)header->height + 128);
 	return avcodec_open2(d->codec, codec, NULL);
@@ -203,7 +203,7 @@ void decode_warm_up(void)
 
 		if (context) {
 			context->thread_count = 1;
-			context->idct_algo = FF_IDCT_INT;
+			context->idct_algo = FF_IDCT_FAAN;
 			avcodec_open2(context, codec, NULL);
 		}
 		avcodec_free_context(&context);

@@ -13,8 +13,9 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+#include "daemon/base/clock.h"
+#include "daemon/base/file.h"
 #include "sdk/wire/frame.h"
 
 static_assert(MEDIA_SEALS == (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE),
@@ -22,10 +23,7 @@ static_assert(MEDIA_SEALS == (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL
 
 uint64_t item_now_us(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
+	return clock_now_ns() / 1000;
 }
 
 /* A limit of a request: 0 or too much means the program's own. */
@@ -45,23 +43,18 @@ struct media_item *item_new(const struct media_request *request, int file, const
 	item->request.max_side = (uint32_t)item_limit(request->max_side, limits->max_side);
 	item->request.time_ms = (uint32_t)item_limit(request->time_ms, limits->time_ms);
 	item->file = file;
+	list_init(&item->link);
 	item->pid = item->pidfd = item->report = item->result = -1;
 	return item;
 }
 
-static void item_close(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
-
 void item_free(struct media_item *item)
 {
-	item_close(&item->file);
-	item_close(&item->pidfd);
-	item_close(&item->report);
-	item_close(&item->result);
+	list_remove(&item->link);
+	file_close(&item->file);
+	file_close(&item->pidfd);
+	file_close(&item->report);
+	file_close(&item->result);
 	free(item);
 }
 
@@ -115,11 +108,11 @@ void item_start(struct media_item *item, const struct zygote_config *config, voi
 		goto fail;
 	}
 	close(ends[1]);
-	item_close(&item->file);
+	file_close(&item->file);
 	item->state = ITEM_RUNNING;
 	return;
 fail:
-	item_close(&ends[1]);
+	file_close(&ends[1]);
 	item->state = ITEM_DONE;
 	item_answer(item, WIRE_OVERLOADED, 0, "The machine has no room for another media worker; try again later.");
 }
@@ -211,9 +204,9 @@ void item_finish(struct media_item *item)
 	else
 		item_report_death(item, &info);
 	item->pid = -1;
-	item_close(&item->pidfd);
-	item_close(&item->report);
+	file_close(&item->pidfd);
+	file_close(&item->report);
 	if (item->answer.status)
-		item_close(&item->result);
+		file_close(&item->result);
 	item->state = ITEM_DONE;
 }

@@ -4,8 +4,8 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/queue.h>
 #include <sys/types.h>
+#include "daemon/base/list.h"
 #include "daemon/media/zygote.h"
 
 enum item_state {
@@ -16,7 +16,7 @@ enum item_state {
 };
 
 struct media_item {
-	TAILQ_ENTRY(media_item) link;
+	struct list link;
 	enum item_state state;
 	struct media_request request;
 	struct media_answer answer;
@@ -27,14 +27,14 @@ struct media_item {
 	uint64_t start_us, end_us; /* of the worker; end: its time limit */
 };
 
-/* Monotonic time. */
+/* Monotonic. */
 uint64_t item_now_us(void);
 
 /* An item of `request` that owns `file`, or NULL (then `file` is still the caller's). Limits that the request leaves open
  * or sets too high are filled in. */
 struct media_item *item_new(const struct media_request *request, int file, const struct media_limits *limits);
 
-/* Closes everything. The worker must be gone. */
+/* Takes it out of its list and closes everything. The worker must be gone. */
 void item_free(struct media_item *item);
 
 /* Forks the worker: RUNNING, or DONE with an answer when that fails. */

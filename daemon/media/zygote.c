@@ -12,18 +12,17 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "daemon/base/log.h"
 #include "daemon/media/decode.h"
 #include "sdk/wire/frame.h"
 
 /* Items at once; over ZYGOTE_FULL new ones are refused, at ZYGOTE_MAX_ITEMS nothing is read until answers have gone out. */
 enum { ZYGOTE_FULL = 1024, ZYGOTE_MAX_ITEMS = 1088, ZYGOTE_SPARE_DESCRIPTORS = 64 };
 
-TAILQ_HEAD(item_list, media_item);
-
 struct zygote {
 	const struct zygote_config *config;
 	void *filter;
-	struct item_list items; /* in order of arrival */
+	struct list items; /* in order of arrival */
 	unsigned n_items, n_running, full;
 	struct pollfd *polls;   /* the socket, then one a worker */
 	struct media_item **polled;
@@ -32,17 +31,20 @@ struct zygote {
 
 static void zygote_add(struct zygote *z, struct media_item *item)
 {
-	TAILQ_INSERT_TAIL(&z->items, item, link);
+	list_add(&z->items, &item->link);
 	z->n_items++;
 }
 
 static struct media_item *zygote_find(struct zygote *z, uint64_t id)
 {
-	struct media_item *item;
+	struct list *node, *after;
 
-	TAILQ_FOREACH(item, &z->items, link)
+	list_each(node, after, &z->items) {
+		struct media_item *item = list_entry(node, struct media_item, link);
+
 		if (item->request.id == id && (item->state == ITEM_WAITING || item->state == ITEM_RUNNING))
 			return item;
+	}
 	return NULL;
 }
 
@@ -138,7 +140,7 @@ static int zygote_receive(struct zygote *z)
 		}
 		if (file >= 0)
 			close(file);
-		fprintf(stderr, "percept-media: a packet of %zd bytes is not a request; ignored\n", n);
+		log_warn("media.packet", "bytes=%zd text=\"not a request, ignored\"", n);
 	}
 	return 0;
 }
@@ -170,11 +172,12 @@ static int zygote_send(struct zygote *z, struct media_item *item)
 /* Sends answers and frees what is done. True: some answer waits for room in the socket. */
 static bool zygote_flush(struct zygote *z)
 {
-	struct media_item *item, *next;
+	struct list *node, *after;
 	bool blocked = false;
 
-	for (item = TAILQ_FIRST(&z->items); item; item = next) {
-		next = TAILQ_NEXT(item, link);
+	list_each(node, after, &z->items) {
+		struct media_item *item = list_entry(node, struct media_item, link);
+
 		if (item->has_answer && !blocked) {
 			int error = zygote_send(z, item);
 
@@ -184,7 +187,6 @@ static bool zygote_flush(struct zygote *z)
 		}
 		if (item->state != ITEM_DONE || item->has_answer)
 			continue;
-		TAILQ_REMOVE(&z->items, item, link);
 		z->n_items--;
 		item_free(item);
 	}
@@ -194,9 +196,11 @@ static bool zygote_flush(struct zygote *z)
 /* Starts as many waiting items as there is room for. A worker that is killed but not yet gone holds its place. */
 static void zygote_start(struct zygote *z)
 {
-	struct media_item *item;
+	struct list *node, *after;
 
-	TAILQ_FOREACH(item, &z->items, link) {
+	list_each(node, after, &z->items) {
+		struct media_item *item = list_entry(node, struct media_item, link);
+
 		if (z->n_running >= z->config->workers)
 			return;
 		if (item->state != ITEM_WAITING)
@@ -210,10 +214,12 @@ static void zygote_start(struct zygote *z)
 static int zygote_expire(struct zygote *z)
 {
 	uint64_t now = item_now_us(), soonest = UINT64_MAX;
-	struct media_item *item;
+	struct list *node, *after;
 	char text[MEDIA_TEXT_BYTES];
 
-	TAILQ_FOREACH(item, &z->items, link) {
+	list_each(node, after, &z->items) {
+		struct media_item *item = list_entry(node, struct media_item, link);
+
 		if (item->state != ITEM_RUNNING)
 			continue;
 		if (item->end_us <= now) {
@@ -230,14 +236,16 @@ static int zygote_expire(struct zygote *z)
 /* Waits for requests, ended workers, room in the socket. */
 static int zygote_wait(struct zygote *z, int timeout_ms, bool blocked)
 {
-	struct media_item *item;
+	struct list *node, *after;
 	nfds_t n = 1;
 	int error;
 
 	z->polls[0] = (struct pollfd){ z->config->socket,
 				       (short)((z->n_items < ZYGOTE_MAX_ITEMS ? POLLIN : 0) | (blocked ? POLLOUT : 0)),
 				       0 };
-	TAILQ_FOREACH(item, &z->items, link) {
+	list_each(node, after, &z->items) {
+		struct media_item *item = list_entry(node, struct media_item, link);
+
 		if (item->pidfd < 0 || n > z->config->workers)
 			continue;
 		z->polls[n] = (struct pollfd){ item->pidfd, POLLIN, 0 };
@@ -256,10 +264,11 @@ static int zygote_wait(struct zygote *z, int timeout_ms, bool blocked)
 
 static void zygote_end(struct zygote *z)
 {
-	struct media_item *item;
+	struct list *node, *after;
 
-	while ((item = TAILQ_FIRST(&z->items))) {
-		TAILQ_REMOVE(&z->items, item, link);
+	list_each(node, after, &z->items) {
+		struct media_item *item = list_entry(node, struct media_item, link);
+
 		if (item->pid > 0) {
 			kill(item->pid, SIGKILL);
 			item_finish(item);
@@ -294,7 +303,7 @@ int zygote_run(const struct zygote_config *config)
 	bool blocked = false;
 	int error = -ENOMEM;
 
-	TAILQ_INIT(&z.items);
+	list_init(&z.items);
 	z.polls = calloc(config->workers + 1, sizeof(*z.polls));
 	z.polled = calloc(config->workers + 1, sizeof(struct media_item *));
 	z.filter = sandbox_filter_new();
