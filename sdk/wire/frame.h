@@ -101,6 +101,9 @@ size_t wire_writer_pending(const struct wire_writer *writer);
 cJSON *wire_json_parse(const char *text, size_t n, const char **why);
 /* The same with another limit of tokens (values and keys). */
 cJSON *wire_json_parse_max(const char *text, size_t n, unsigned max_tokens, const char **why);
+/* One line of JSON with a NUL behind, by malloc (free); NULL when memory is out. Integers up to 2^53-1 and all doubles
+ * read back as they were, which cJSON's own printer does not do. `n` (may be NULL) is its length. [any] */
+char *wire_json_print(const cJSON *value, size_t *n);
 /* The member of that very name (cJSON's own look-up ignores case), or NULL. `object` may be NULL or no object. */
 cJSON *wire_member(const cJSON *object, const char *name);
 /* True if `number` is an integer within +-(2^53-1). */

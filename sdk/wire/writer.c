@@ -93,8 +93,8 @@ int wire_writer_add_line(struct wire_writer *w, const char *line, size_t n)
 	return writer_queue(w, line, n, NULL, 0, &o);
 }
 
-/* The text of `json` with "bin" and "fds" as they must be; by cJSON_malloc, or NULL. */
-static char *writer_print(cJSON *json, size_t tail_bytes, unsigned n_fds)
+/* The text of `json` with "bin" and "fds" as they must be; by malloc, or NULL. */
+static char *writer_print(cJSON *json, size_t tail_bytes, unsigned n_fds, size_t *n)
 {
 	cJSON_DeleteItemFromObjectCaseSensitive(json, "bin");
 	cJSON_DeleteItemFromObjectCaseSensitive(json, "fds");
@@ -102,7 +102,7 @@ static char *writer_print(cJSON *json, size_t tail_bytes, unsigned n_fds)
 		return NULL;
 	if (n_fds && !cJSON_AddNumberToObject(json, "fds", n_fds))
 		return NULL;
-	return cJSON_PrintUnformatted(json);
+	return wire_json_print(json, n);
 }
 
 int wire_writer_add(struct wire_writer *w, cJSON *json, const void *tail, size_t tail_bytes, const int *fds, unsigned n_fds)
@@ -110,19 +110,20 @@ int wire_writer_add(struct wire_writer *w, cJSON *json, const void *tail, size_t
 	struct outgoing *o;
 	int *own = NULL, rc = -ENOMEM;
 	char *line = NULL;
+	size_t n;
 	if (n_fds > WIRE_MAX_FDS) {
 		rc = -E2BIG;
 		goto fail;
 	}
 	if (n_fds && (own = malloc(n_fds * sizeof(*own))) == NULL)
 		goto fail;
-	line = writer_print(json, tail_bytes, n_fds);
+	line = writer_print(json, tail_bytes, n_fds, &n);
 	if (line == NULL)
 		goto fail;
-	rc = writer_queue(w, line, strlen(line), tail, tail_bytes, &o);
+	rc = writer_queue(w, line, n, tail, tail_bytes, &o);
 	if (rc < 0)
 		goto fail;
-	cJSON_free(line);
+	free(line);
 	if (n_fds) {
 		memcpy(own, fds, n_fds * sizeof(*own));
 		o->fds = own;
@@ -130,7 +131,7 @@ int wire_writer_add(struct wire_writer *w, cJSON *json, const void *tail, size_t
 	}
 	return 0;
 fail:
-	cJSON_free(line);
+	free(line);
 	free(own);
 	writer_close(fds, n_fds);
 	return rc;
