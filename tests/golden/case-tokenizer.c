@@ -94,7 +94,9 @@ void case_tokenizer(struct golden *g)
 
 	if (!t)
 		golden_fail(g, "%s", error.text);
-	cJSON_ArrayForEach(c, t ? cJSON_GetObjectItem(expected, "cases") : NULL)
+	const cJSON *cases = t ? cJSON_GetObjectItem(expected, "cases") : NULL;
+
+	cJSON_ArrayForEach(c, cases)
 		tokenizer_case(g, t, c);
 	if (t)
 		tokenizer_long(g, t, cJSON_GetObjectItem(expected, "long"));

@@ -21,6 +21,7 @@ static const struct {
 	{ "img_blip", case_image },
 	{ "img_clip", case_image },
 	{ "img_clip_padcrop", case_image },
+	{ "img_convnext", case_image },
 	{ "img_llava_pad", case_image },
 	{ "img_siglip", case_image },
 	{ "sampling", case_sampling },
