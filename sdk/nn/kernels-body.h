@@ -12,11 +12,21 @@
 
 /* ---- products ---- */
 
+enum { KERNEL_AHEAD = 64 /* steps of k between a prefetch and its use */ };
+
 SIMD_INLINE vf kernel_weights_at(const void *panel, size_t i, const enum nn_type type)
 {
 	if (type == NN_F32)
 		return vf_load((const float *)panel + i);
 	return type == NN_F16 ? vf_f16((const uint16_t *)panel + i) : vf_bf16((const uint16_t *)panel + i);
+}
+
+SIMD_INLINE void kernel_prefetch(const void *panel, size_t i, const enum nn_type type)
+{
+	size_t bytes = KERNEL_PANEL * (type == NN_F32 ? 4 : 2);
+
+	for (size_t line = 0; line < bytes; line += 64)
+		__builtin_prefetch((const char *)panel + i * bytes + line);
 }
 
 /* R rows from `row` on, V vectors of columns from `col` on. x of row r and step i is x[i * xk + r * xr]. */
@@ -33,6 +43,9 @@ SIMD_INLINE void kernel_strip(const struct kernel_tile *t, uint32_t row, uint32_
 	for (size_t i = 0; i < t->k; i++, x += xk) {
 		vf w[KERNEL_PANEL / VL];
 
+		/* With few rows memory is the limit, and the processor's own prefetching stops at the ends of pages. */
+		if (xr == 1)
+			kernel_prefetch(t->panel, i + KERNEL_AHEAD, type);
 		KERNEL_UNROLL for (int v = 0; v < V; v++)
 			w[v] = kernel_weights_at(t->panel, i * KERNEL_PANEL + col + (size_t)v * VL, type);
 		KERNEL_UNROLL for (int r = 0; r < R; r++) {
@@ -174,11 +187,11 @@ SIMD_INLINE vf kernel_gelu_erf(vf x)
 				   -2.68654307e-2f, 1.12837825e-1f, -3.76126385e-1f, 1.12837917f };
 	static const float q[] = { 3.46579699e-6f,  1.89189267e-5f,  -1.28967570e-5f, -2.16344737e-4f, 4.45397356e-4f,
 				   2.53673881e-3f,  -1.99251873e-2f, 7.44545482e-2f,  -1.94301036e-1f, 1.36999458e-1f };
-	vf t = x * vf_set1(0.707106781f), a = vf_abs(t), s = t * t, half = x * vf_set1(0.5f);
+	vf t = x * vf_set1(0.707106781f), a = vf_min(vf_set1(12.0f), vf_abs(t)), s = a * a, half = x * vf_set1(0.5f);
 	vf small = vf_fma(half, t * kernel_poly(s, p, 8), half);
 	vf w = vf_set1(1.0f) - vf_set1(6.0f) / (a + vf_set1(2.0f));
 	/* e^-(s + rest): the square's rounding error counts in a large exponent. */
-	vf rest = vf_fma(t, t, vf_set1(0) - s), e = kernel_exp(vf_set1(0) - s);
+	vf rest = vf_fma(a, a, vf_set1(0) - s), e = kernel_exp(vf_set1(0) - s);
 	vf erfc = vf_fma(vf_set1(0) - rest, e, e) * kernel_poly(w, q, 10);
 	vf large = half * vf_less(x, vf_set1(0), erfc, vf_set1(2.0f) - erfc);
 
@@ -367,23 +380,38 @@ SIMD_INLINE float kernel_moment(const float *x, size_t n, float shift, const int
 	return vf_sum(sum);
 }
 
+/* (x - mean) * scale * w + b */
+SIMD_INLINE vf kernel_normed(vf x, vf mean, vf scale, vf w, vf b)
+{
+	return vf_fma((x - mean) * scale, w, b);
+}
+
+SIMD_INLINE void kernel_norm_row(float *y, const float *x, const float *w, const float *b, size_t n, float mean, float scale)
+{
+	vf m = vf_set1(mean), s = vf_set1(scale), zero = vf_set1(0);
+	size_t i = 0;
+
+	for (; i + VL <= n; i += VL)
+		vf_store(y + i, kernel_normed(vf_load(x + i), m, s, vf_load(w + i), b ? vf_load(b + i) : zero));
+	if (i == n)
+		return;
+	vf bias = b ? kernel_load_part(b + i, n - i, 0) : zero;
+
+	kernel_store_part(y + i,
+			  kernel_normed(kernel_load_part(x + i, n - i, 0), m, s, kernel_load_part(w + i, n - i, 0), bias),
+			  n - i);
+}
+
 static void kernel_layer_norm(float *y, const float *x, const float *w, const float *b, size_t n, float eps)
 {
 	float mean = kernel_moment(x, n, 0, 1) / (float)n;
-	float scale = 1.0f / sqrtf(kernel_moment(x, n, mean, 2) / (float)n + eps);
 
-	for (size_t i = 0; i < n; i++)
-		y[i] = (x[i] - mean) * scale * w[i];
-	for (size_t i = 0; b && i < n; i++)
-		y[i] += b[i];
+	kernel_norm_row(y, x, w, b, n, mean, 1.0f / sqrtf(kernel_moment(x, n, mean, 2) / (float)n + eps));
 }
 
 static void kernel_rms_norm(float *y, const float *x, const float *w, size_t n, float eps)
 {
-	float scale = 1.0f / sqrtf(kernel_moment(x, n, 0, 2) / (float)n + eps);
-
-	for (size_t i = 0; i < n; i++)
-		y[i] = x[i] * scale * w[i];
+	kernel_norm_row(y, x, w, NULL, n, 0, 1.0f / sqrtf(kernel_moment(x, n, 0, 2) / (float)n + eps));
 }
 
 SIMD_INLINE void kernel_convert_type(float *f, const uint16_t *h, size_t n, const enum nn_type type)

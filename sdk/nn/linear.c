@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdint.h>
 #include <string.h>
+#include <strings.h>
 #include <cblas.h>
 
 #include "sdk/nn/checkpoint-impl.h"
@@ -50,32 +51,42 @@ static size_t linear_packed_bytes(const struct nn_weight *w)
 	return n;
 }
 
-/* Panel p: [k][KERNEL_PANEL] from w's rows p * KERNEL_PANEL ..., zeros where there is no row. */
-static void linear_pack_panel(unsigned char *panel, const struct nn_weight *w, size_t p)
-{
-	size_t size = linear_element(w->type), k = w->cols, first = p * KERNEL_PANEL;
-	size_t rows = w->rows - first < KERNEL_PANEL ? w->rows - first : KERNEL_PANEL;
-	const unsigned char *from = (const unsigned char *)w->data + first * k * size;
-
-	if (rows < KERNEL_PANEL)
-		memset(panel, 0, k * KERNEL_PANEL * size);
-	for (size_t r = 0; r < rows; r++) {
-		const unsigned char *at = from + r * k * size;
-		unsigned char *to = panel + r * size;
-
-		if (size == 4)
-			for (size_t i = 0; i < k; i++, at += 4, to += KERNEL_PANEL * 4)
-				memcpy(to, at, 4);
-		else
-			for (size_t i = 0; i < k; i++, at += 2, to += KERNEL_PANEL * 2)
-				memcpy(to, at, 2);
+/* to [n][KERNEL_PANEL] from `rows` rows of n numbers, `apart` bytes from each other. */
+#define LINEAR_TURN(name, type)                                                                                \
+	static void name(unsigned char *to, const unsigned char *from, size_t apart, size_t rows, size_t n)    \
+	{                                                                                                      \
+		for (size_t r = 0; r < rows; r++, from += apart, to += sizeof(type))                           \
+			for (size_t i = 0; i < n; i++)                                                         \
+				memcpy(to + i * KERNEL_PANEL * sizeof(type), from + i * sizeof(type), sizeof(type)); \
 	}
-}
+LINEAR_TURN(linear_turn_32, uint32_t)
+LINEAR_TURN(linear_turn_16, uint16_t)
 
-static void linear_pack(unsigned char *packed, const struct nn_weight *w)
+/* A weight on its way into panels: panel p is [k][KERNEL_PANEL] from w's rows p * KERNEL_PANEL ..., zeros where there is no
+ * row. */
+struct linear_packing {
+	unsigned char *packed;
+	const struct nn_weight *w;
+};
+
+static void linear_pack_panels(void *arg, size_t begin, size_t end)
 {
-	for (size_t p = 0; p < linear_panels(w->rows); p++)
-		linear_pack_panel(packed + p * w->cols * KERNEL_PANEL * linear_element(w->type), w, p);
+	const struct linear_packing *job = arg;
+	const struct nn_weight *w = job->w;
+	size_t size = linear_element(w->type), k = w->cols;
+
+	for (size_t p = begin; p < end; p++) {
+		size_t first = p * KERNEL_PANEL, rows = w->rows - first < KERNEL_PANEL ? w->rows - first : KERNEL_PANEL;
+		unsigned char *panel = job->packed + first * k * size;
+		const unsigned char *from = (const unsigned char *)w->data + first * k * size;
+
+		if (rows < KERNEL_PANEL)
+			memset(panel, 0, k * KERNEL_PANEL * size);
+		/* A cache line of each row at a time. */
+		for (size_t i = 0, step = 64 / size; i < k; i += step)
+			(size == 4 ? linear_turn_32 : linear_turn_16)(panel + i * KERNEL_PANEL * size, from + i * size, k * size,
+								      rows, k - i < step ? k - i : step);
+	}
 }
 
 int nn_weight_pack(struct nn_checkpoint *cp, struct nn_weight *w, struct nn_error *error)
@@ -89,7 +100,7 @@ int nn_weight_pack(struct nn_checkpoint *cp, struct nn_weight *w, struct nn_erro
 
 	if (!packed)
 		return nn_fail(error, -ENOMEM, "%s: memory is out.", nn_checkpoint_path(cp));
-	linear_pack(packed, w);
+	linear_pack_panels(&(struct linear_packing){ packed, w }, 0, linear_panels(w->rows));
 	w->packed = packed;
 	return 0;
 }
@@ -221,14 +232,20 @@ static void linear_run(struct nn *c, struct linear *l)
 	nn_parallel(c, linear_task, l, (uint32_t)(groups * l->steps));
 }
 
-struct nn_tensor nn_linear(struct nn *c, struct nn_tensor x, const struct nn_weight *w, const float *b)
+/* True if x w^T can be computed; else the computation fails. */
+static int linear_fits(struct nn *c, struct nn_tensor x, const struct nn_weight *w)
 {
 	if (nn_stopped(c))
-		return (struct nn_tensor){ 0 };
-	if (!w || w->cols != x.cols || w->type > NN_BF16) {
+		return 0;
+	if (!w || w->cols != x.cols || w->type > NN_BF16 || w->cols > INT32_MAX || w->rows > INT32_MAX || x.stride > INT32_MAX)
 		c->error = -EINVAL;
+	return !c->error;
+}
+
+struct nn_tensor nn_linear(struct nn *c, struct nn_tensor x, const struct nn_weight *w, const float *b)
+{
+	if (!linear_fits(c, x, w))
 		return (struct nn_tensor){ 0 };
-	}
 	struct linear l = {
 		.kernels = kernels_of(c), .x = x, .packed = w->packed, .type = w->type, .b = b,
 		.panels = linear_panels(w->rows), .y = nn_new(c, x.rows, w->rows),
@@ -238,11 +255,10 @@ struct nn_tensor nn_linear(struct nn *c, struct nn_tensor x, const struct nn_wei
 	if (!x.rows || !w->rows || c->error)
 		return l.y;
 	if (!l.packed) {
-		void *packed = nn_memory(c, 1, linear_packed_bytes(w));
+		struct linear_packing job = { nn_memory(c, 1, linear_packed_bytes(w)), w };
 
-		if (packed)
-			linear_pack(packed, w);
-		l.packed = packed;
+		nn_split(c, l.panels, LINEAR_INLINE / (w->cols * KERNEL_PANEL + 1) + 1, linear_pack_panels, &job);
+		l.packed = job.packed;
 	}
 	if (!c->error && !linear_prepare(c, &l))
 		linear_run(c, &l);
@@ -316,16 +332,29 @@ static void gemm_run(struct nn *c, struct gemm *g)
 	}
 }
 
+/* OpenBLAS takes a processor that is newer than itself for an old one: then, and for packed weights, our own kernels are
+ * several times faster. */
+static int gemm_own(const struct gemm *g)
+{
+	static const char *const wide[] = { "Haswell", "Zen", "Excavator", "SkylakeX", "Cooperlake", "SapphireRapids" };
+
+	if (g->kernels == &kernels_portable)
+		return 0;
+	for (size_t i = 0; !g->w->packed && i < sizeof(wide) / sizeof(*wide); i++)
+		if (!strcasecmp(openblas_get_corename(), wide[i]))
+			return 0;
+	return 1;
+}
+
 struct nn_tensor nn_gemm(struct nn *c, struct nn_tensor x, const struct nn_weight *w, const float *b)
 {
-	if (nn_stopped(c))
+	if (!linear_fits(c, x, w))
 		return (struct nn_tensor){ 0 };
-	if (!w || w->cols != x.cols || w->type > NN_BF16 || w->cols > INT32_MAX || x.stride > INT32_MAX ||
-	    w->rows > INT32_MAX) {
-		c->error = -EINVAL;
-		return (struct nn_tensor){ 0 };
-	}
-	struct gemm g = { .kernels = kernels_of(c), .x = x, .w = w, .b = b, .y = nn_new(c, x.rows, w->rows) };
+	struct gemm g = { .kernels = kernels_of(c), .x = x, .w = w, .b = b };
+
+	if (gemm_own(&g))
+		return nn_linear(c, x, w, b);
+	g.y = nn_new(c, x.rows, w->rows);
 	struct nn_arena_mark mark = nn_arena_mark(c->arena);
 
 	if (x.rows && w->rows && !c->error)

@@ -25,7 +25,8 @@ int nn_weight_pack(struct nn_checkpoint *checkpoint, struct nn_weight *weight, s
 /* y (T,N) = x (T,K) w^T + b. w is (N,K); b is [N] or NULL. Row-invariant own kernels: for decoders, where rows of several
  * requests meet. */
 struct nn_tensor nn_linear(struct nn *c, struct nn_tensor x, const struct nn_weight *w, const float *b);
-/* The same through OpenBLAS: for encoders and connectors, whose items are computed whole. */
+/* The same through OpenBLAS, where that knows the processor and the weight is not packed: for encoders and connectors, whose
+ * items are computed whole. */
 struct nn_tensor nn_gemm(struct nn *c, struct nn_tensor x, const struct nn_weight *w, const float *b);
 
 /* (T,C) = x + y, new; and in place. */

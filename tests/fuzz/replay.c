@@ -9,7 +9,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { MAX_INPUT = 1 << 20, DAMAGED_COPIES = 64 };
+enum { REPLAY_INPUT = 1 << 20, DAMAGED_COPIES = 64 };
 
 static uint64_t replay_random(uint64_t *state)
 {
@@ -60,14 +60,14 @@ static void replay_damaged(uint8_t *bytes, size_t size)
 static int replay_file(const char *folder, const char *name)
 {
 	char path[4096];
-	uint8_t *bytes = malloc(MAX_INPUT);
+	uint8_t *bytes = malloc(REPLAY_INPUT);
 	FILE *file;
 	int failed = -1;
 
 	snprintf(path, sizeof(path), "%s/%s", folder, name);
 	file = bytes ? fopen(path, "rb") : NULL;
 	if (file) {
-		size_t size = fread(bytes, 1, MAX_INPUT, file);
+		size_t size = fread(bytes, 1, REPLAY_INPUT, file);
 
 		replay_one(bytes, size);
 		replay_damaged(bytes, size);
