@@ -40,7 +40,7 @@ struct ask_stream {
 	struct progress progress;
 	struct interrupt interrupt;
 	int print; /* the text, as it comes */
-	int ends_line;
+	int printed, ends_line;
 };
 
 static void ask_on_delta(void *arg, const char *text, size_t n)
@@ -52,6 +52,7 @@ static void ask_on_delta(void *arg, const char *text, size_t n)
 		return;
 	fwrite(text, 1, n, stdout);
 	fflush(stdout);
+	s->printed = 1;
 	s->ends_line = text[n - 1] == '\n';
 }
 
@@ -189,7 +190,7 @@ static int ask_send(struct tool *tool, struct percept_input *input)
 	interrupt_end(&s.interrupt);
 	progress_clear(&s.progress);
 	if (r < 0) {
-		if (s.print && !s.progress.on && !s.ends_line)
+		if (s.printed && !s.ends_line)
 			putchar('\n');
 		r = tool_fail(tool, &error);
 		r = s.interrupt.hit ? TOOL_INTERRUPTED : r;
