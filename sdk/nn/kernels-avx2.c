@@ -1,10 +1,15 @@
 /* kernels-avx2.c - the inner loops for x86-64 with AVX2, FMA and F16C. */
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <immintrin.h>
 
+/* The compilers' test for AVX2 covers the system's part too: that it keeps the registers. */
 static int kernels_usable(void)
 {
-	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+	unsigned int a, b, c = 0, d;
+
+	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __get_cpuid(1, &a, &b, &c, &d) &&
+	       (c & bit_F16C);
 }
 
 #ifdef __clang__

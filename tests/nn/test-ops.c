@@ -274,7 +274,7 @@ static void rope_turns_pairs(void **state)
 			size_t d = i % DIM, half = TURNED / 2, pair = interleaved ? d / 2 : d % half;
 			size_t second = interleaved ? d % 2 : d / half;
 			size_t other = interleaved ? i + 1 - 2 * second : second ? i - half : i + half;
-			float angle = (float)position[i / (HEADS * DIM)] * inv_freq[pair];
+			float angle = d < TURNED ? (float)position[i / (HEADS * DIM)] * inv_freq[pair] : 0;
 			double want = x.data[i];
 
 			if (d < TURNED)
