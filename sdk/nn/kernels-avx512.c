@@ -20,7 +20,7 @@ static int kernels_usable(void)
 #define KERNELS_TILES(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
 enum { TILE_ROWS = 12 };
 
-#include "sdk/nn/kernels-body.h"
+#include "sdk/nn/kernels-body.inc"
 
 #ifdef __clang__
 #pragma clang attribute pop

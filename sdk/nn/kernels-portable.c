@@ -11,4 +11,4 @@ static int kernels_usable(void)
 	return 1;
 }
 
-#include "sdk/nn/kernels-body.h"
+#include "sdk/nn/kernels-body.inc"
