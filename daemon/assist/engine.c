@@ -23,6 +23,7 @@ struct engine {
 	struct hop *hop;
 	cJSON *info;
 	struct wire_error why;   /* why it is being ended; code 0 while there is no reason */
+	bool refused;            /* engine.open was answered with an error */
 	bool asked_to_exit;
 	uint64_t kill_at_ms;     /* 0: never */
 	uint64_t ping_at_ms;     /* when the ping in flight, or the last one, was sent */
@@ -40,7 +41,7 @@ static uint64_t engine_now(const struct engine *engine)
 
 static void engine_watch(struct engine *engine)
 {
-	if (engine->state != ENGINE_GONE && !uv_is_active((uv_handle_t *)&engine->timer))
+	if (engine->child && !uv_is_active((uv_handle_t *)&engine->timer))
 		uv_timer_start(&engine->timer, engine_on_timer, ENGINE_TICK_MS, ENGINE_TICK_MS);
 }
 
@@ -71,6 +72,7 @@ static void engine_on_open_reply(void *arg, struct hop_reply *reply)
 		}
 		return;
 	}
+	engine->refused = true;
 	engine->why = reply->error;
 	reply->error.data = NULL;
 	engine_kill_within(engine, engine->setup->exit_ms);
@@ -108,6 +110,11 @@ static void engine_maybe_exit(struct engine *engine)
 	engine_kill_within(engine, engine->setup->exit_ms);
 }
 
+static bool engine_is_serving(const struct engine *engine)
+{
+	return engine->state == ENGINE_READY || engine->state == ENGINE_DRAINING;
+}
+
 static void engine_check_hang(struct engine *engine, uint64_t now)
 {
 	if (engine->ping_in_flight) {
@@ -130,14 +137,14 @@ static void engine_on_timer(uv_timer_t *timer)
 
 	if (engine->kill_at_ms && now >= engine->kill_at_ms) {
 		engine->kill_at_ms = now + 1000;
-		if (engine->state == ENGINE_STARTING)
+		if (!engine->info)
 			engine_kill(engine, "was not ready in time");
 		else
 			engine_kill(engine, "did not end its work in time");
 		return;
 	}
 	engine_maybe_exit(engine);
-	if (engine->state != ENGINE_STARTING && !engine->asked_to_exit && engine_calls(engine))
+	if (engine_is_serving(engine) && !engine->asked_to_exit && engine_calls(engine))
 		engine_check_hang(engine, now);
 	else if (engine->state == ENGINE_READY && !engine->kill_at_ms)
 		uv_timer_stop(timer);
@@ -148,7 +155,9 @@ static void engine_on_hop_closed(void *arg, const char *why)
 	struct engine *engine = arg;
 
 	if (!engine->asked_to_exit && !engine->why.code)
-		log_debug("assistant=%s engine=%d hop closed: %s", engine->name, (int)engine_pid(engine), why);
+		log_debug("engine.hop", "assistant=%s pid=%d closed=\"%s\"", engine->name, (int)engine_pid(engine), why);
+	if (!engine->asked_to_exit)
+		engine->state = ENGINE_GONE;
 	/* Its exit tells more (the signal), so it gets a moment to come. */
 	engine->kill_at_ms = engine_now(engine) + ENGINE_HUNG_UP_MS;
 	uv_timer_start(&engine->timer, engine_on_timer, ENGINE_HUNG_UP_MS, ENGINE_TICK_MS);
@@ -306,6 +315,7 @@ void engine_kill(struct engine *engine, const char *why)
 {
 	if (!engine->why.code)
 		wire_error_set(&engine->why, WIRE_PLUGIN, "The engine of the assistant \"%s\" %s.", engine->name, why);
+	engine->state = ENGINE_GONE;
 	if (engine->child)
 		child_kill(engine->child, SIGKILL);
 }
@@ -323,4 +333,9 @@ pid_t engine_pid(const struct engine *engine)
 const cJSON *engine_info(const struct engine *engine)
 {
 	return engine->info;
+}
+
+bool engine_refused(const struct engine *engine)
+{
+	return engine->refused;
 }

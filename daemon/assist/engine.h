@@ -46,6 +46,9 @@ enum engine_state engine_state(const struct engine *engine);
 pid_t engine_pid(const struct engine *engine);
 /* engine.open's result; NULL before it is ready. */
 const cJSON *engine_info(const struct engine *engine);
+/* Calls in flight but for pings. */
 unsigned engine_calls(const struct engine *engine);
+/* True if engine.open was answered with an error (so trying again changes nothing by itself). */
+bool engine_refused(const struct engine *engine);
 
 #endif
