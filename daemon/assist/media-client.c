@@ -2,16 +2,15 @@
 #include "daemon/assist/media-client.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/assist/child.h"
+#include "daemon/base/file.h"
 #include "daemon/base/log.h"
 #include "sdk/wire/media-wire.h"
 
@@ -215,9 +214,7 @@ static void media_fail_waiting(struct media_client *client)
 /* NULL, or what is wrong with an answer of status 0. */
 static const char *media_check(const struct media_answer *answer, int fd)
 {
-	struct stat st;
 	uint64_t bytes;
-	int seals;
 
 	if (fd < 0)
 		return "a success without a descriptor";
@@ -226,11 +223,8 @@ static const char *media_check(const struct media_answer *answer, int fd)
 	if (__builtin_mul_overflow((uint64_t)answer->width * answer->height, (uint64_t)3, &bytes) ||
 	    __builtin_mul_overflow(bytes, (uint64_t)answer->frames, &bytes) || bytes != answer->bytes)
 		return "a size that is not width * height * channels * frames";
-	if (fstat(fd, &st) || st.st_size < 0 || (uint64_t)st.st_size != bytes)
-		return "a memfd of another size than announced";
-	seals = fcntl(fd, F_GET_SEALS);
-	if (seals < 0 || (seals & MEDIA_SEALS) != MEDIA_SEALS)
-		return "a memfd that is not sealed";
+	if (file_check_sealed(fd, bytes))
+		return "a memfd that is not sealed or has another size than announced";
 	return NULL;
 }
 
