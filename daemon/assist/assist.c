@@ -80,7 +80,17 @@ struct assistant *assist_named(const struct assist *home, const char *name)
 	return assistant;
 }
 
-int assist_start(struct assist *home, const cJSON *resolved)
+static bool assist_is_listed(const cJSON *names, const char *name)
+{
+	const cJSON *one;
+
+	cJSON_ArrayForEach(one, names)
+		if (!strcmp(cJSON_GetStringValue(one), name))
+			return true;
+	return false;
+}
+
+int assist_start(struct assist *home, const cJSON *resolved, const cJSON *idle)
 {
 	struct assistant **at = &home->assistants;
 	const cJSON *one;
@@ -93,7 +103,8 @@ int assist_start(struct assist *home, const cJSON *resolved)
 			cJSON_Delete(copy);
 			return -ENOMEM;
 		}
-		assistant_load(*at);
+		if (!assist_is_listed(idle, (*at)->name))
+			assistant_load(*at);
 		at = &(*at)->next;
 	}
 	return 0;

@@ -29,6 +29,7 @@ struct assist {
 	struct media_setup media_setup;
 	struct media_client *media;
 	struct assist_limits limits;
+	const char *plugin_path;      /* for the scan; the caller's, may be NULL */
 	struct assistant *assistants; /* in the order of the configuration */
 	struct assistant *retired;
 	unsigned engines_alive;       /* serving, starting, draining */
@@ -51,8 +52,9 @@ int assist_init(struct assist *home);
 void assist_fini(struct assist *home);
 /* NULL if there is none of that name. */
 struct assistant *assist_named(const struct assist *home, const char *name);
-/* Adds the assistants of a JSON array of resolved ones (borrowed) and starts them. 0 or -ENOMEM. [loop] */
-int assist_start(struct assist *home, const cJSON *resolved);
+/* Adds the assistants of a JSON array of resolved ones (borrowed) and starts them, but for those named in the array
+ * `idle`. 0 or -ENOMEM. [loop] */
+int assist_start(struct assist *home, const cJSON *resolved, const cJSON *idle);
 /* Lets all jobs end (after `limit_ms` they are cancelled), then all engines; `drained` is told from the loop. [loop] */
 void assist_drain(struct assist *home, unsigned limit_ms, void (*drained)(void *arg), void *arg);
 

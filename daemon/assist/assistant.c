@@ -277,7 +277,7 @@ void assistant_free(struct assistant *assistant)
 	uv_close((uv_handle_t *)&assistant->retry, assistant_on_timer_closed);
 }
 
-int assistant_submit(struct assistant *assistant, struct job *job, struct wire_error *error)
+int assistant_refuses(struct assistant *assistant, struct wire_error *error)
 {
 	uint64_t now = uv_now(assistant->home->loop);
 
@@ -287,12 +287,21 @@ int assistant_submit(struct assistant *assistant, struct job *job, struct wire_e
 		assistant_explain(assistant, error);
 		return error->code;
 	}
-	if (assistant->queue.n >= assistant->home->limits.queued) {
+	if (assistant->running.n >= assistant->home->limits.running && assistant->queue.n >= assistant->home->limits.queued) {
 		wire_error_set(error, WIRE_OVERLOADED, "The assistant \"%s\" has %u requests waiting, the most it takes; try again "
 			       "in a moment.", assistant->name, assistant->queue.n);
 		wire_error_number(error, "retry_after_ms", ASSISTANT_RETRY_AFTER_MS);
-		return error->code;
+	} else if (assistant->state == ASSISTANT_STARTING &&
+		   assistant->queue.n >= assistant->home->limits.queued + assistant->home->limits.running) {
+		wire_error_set(error, WIRE_OVERLOADED, "The assistant \"%s\" is starting and has %u requests waiting, the most it "
+			       "takes; try again in a moment.", assistant->name, assistant->queue.n);
+		wire_error_number(error, "retry_after_ms", ASSISTANT_RETRY_AFTER_MS);
 	}
+	return error->code;
+}
+
+void assistant_submit(struct assistant *assistant, struct job *job)
+{
 	job->assistant = assistant;
 	job->state = JOB_QUEUED;
 	job_list_add(&assistant->queue, job);
@@ -300,7 +309,6 @@ int assistant_submit(struct assistant *assistant, struct job *job, struct wire_e
 	if (assistant->state == ASSISTANT_STARTING || assistant->running.n >= assistant->home->limits.running)
 		job->events->stage(job->arg, "queue");
 	assistant_pump(assistant);
-	return 0;
 }
 
 void assistant_load(struct assistant *assistant)

@@ -48,8 +48,10 @@ struct assistant {
 struct assistant *assistant_new(struct assist *home, cJSON *resolved);
 void assistant_free(struct assistant *assistant);
 const char *assistant_state_name(const struct assistant *assistant);
-/* Takes the job over; 0, or a code in *error when it is refused (the job stays the caller's). [loop] */
-int assistant_submit(struct assistant *assistant, struct job *job, struct wire_error *error);
+/* 0, or a code in *error when no request can be taken now. One that failed some time ago is tried again. [loop] */
+int assistant_refuses(struct assistant *assistant, struct wire_error *error);
+/* Takes the job over; assistant_refuses has just said 0. [loop] */
+void assistant_submit(struct assistant *assistant, struct job *job);
 /* Starts its engine, if it has none. [loop] */
 void assistant_load(struct assistant *assistant);
 /* Takes no new request, lets the old ones end, then ends its engine. [loop] */

@@ -1,9 +1,11 @@
 /* child.c - a helper program on one end of a socketpair: started, watched until it is gone. */
+#include "config.h"
 #include "daemon/assist/child.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -27,7 +29,25 @@ static void child_on_exit(uv_process_t *process, int64_t status, int signal)
 	uv_close((uv_handle_t *)process, child_on_close);
 }
 
-static int child_spawn(struct child *child, uv_loop_t *loop, char *const argv[], int end)
+/* The environment with `variable` in the place of one of its name; by malloc. */
+static char **child_environment(const char *variable)
+{
+	size_t n = 0, name = strcspn(variable, "=") + 1;
+	char **all, **at;
+
+	while (environ[n])
+		n++;
+	at = all = calloc(n + 2, sizeof(*all));
+	if (!all)
+		return NULL;
+	*at++ = (char *)variable;
+	for (size_t i = 0; i < n; i++)
+		if (strncmp(environ[i], variable, name))
+			*at++ = environ[i];
+	return all;
+}
+
+static int child_spawn(struct child *child, uv_loop_t *loop, const struct child_start *start, int end)
 {
 	uv_stdio_container_t stdio[4] = {
 		{.flags = UV_IGNORE},
@@ -37,17 +57,22 @@ static int child_spawn(struct child *child, uv_loop_t *loop, char *const argv[],
 	};
 	uv_process_options_t options = {
 		.exit_cb = child_on_exit,
-		.file = argv[0],
-		.args = (char **)argv,
+		.file = start->argv[0],
+		.args = (char **)start->argv,
 		.stdio = stdio,
 		.stdio_count = 4,
 	};
 
-	return uv_spawn(loop, &child->process, &options);
+	int err;
+
+	if (start->variable)
+		options.env = child_environment(start->variable);
+	err = uv_spawn(loop, &child->process, &options);
+	free(options.env);
+	return err;
 }
 
-int child_start(uv_loop_t *loop, char *const argv[], int type, child_exited *exited, void *arg, struct child **out,
-		int *socket)
+int child_start(uv_loop_t *loop, const struct child_start *start, struct child **out, int *socket)
 {
 	int ends[2];
 	int err;
@@ -55,17 +80,17 @@ int child_start(uv_loop_t *loop, char *const argv[], int type, child_exited *exi
 
 	if (!child)
 		return -ENOMEM;
-	child->exited = exited;
-	child->arg = arg;
+	child->exited = start->exited;
+	child->arg = start->arg;
 	child->process.data = child;
-	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends)) {
+	if (socketpair(AF_UNIX, start->type | SOCK_CLOEXEC, 0, ends)) {
 		err = -errno;
 		free(child);
 		return err;
 	}
 	/* Only our end: the flag belongs to the open socket, and the child may want to block. */
 	fcntl(ends[0], F_SETFL, O_NONBLOCK);
-	err = child_spawn(child, loop, argv, ends[1]);
+	err = child_spawn(child, loop, start, ends[1]);
 	close(ends[1]);
 	if (err) {
 		close(ends[0]);

@@ -11,10 +11,18 @@ struct child;
 /* The program is gone: its exit status, and the signal that ended it or 0. Called once, then the child is freed. */
 typedef void child_exited(void *arg, int status, int signal);
 
+/* How to start one. */
+struct child_start {
+	char *const *argv;
+	int type;
+	const char *variable;
+	child_exited *exited;
+	void *arg;
+};
+
 /* Starts argv[0] with one end of a socketpair of `type` (SOCK_STREAM, SOCK_SEQPACKET) as its descriptor 3, stderr shared,
- * everything else closed. *socket is the other end, nonblocking, the caller's. 0 or a negative errno. [loop] */
-int child_start(uv_loop_t *loop, char *const argv[], int type, child_exited *exited, void *arg, struct child **out,
-		int *socket);
+ * everything else closed; `variable` ("NAME=value", may be NULL) joins its environment. *socket is the other end, nonblocking, the caller's. 0 or a negative errno. [loop] */
+int child_start(uv_loop_t *loop, const struct child_start *start, struct child **out, int *socket);
 pid_t child_pid(const struct child *child);
 /* [loop] */
 void child_kill(struct child *child, int signal);

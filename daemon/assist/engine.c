@@ -238,7 +238,8 @@ struct engine *engine_start(const struct engine_setup *setup, const cJSON *assis
 			    void *arg, struct wire_error *error)
 {
 	const cJSON *name = cJSON_GetObjectItemCaseSensitive(assistant, "name");
-	char *argv[] = {(char *)setup->program, "--fd", "3", NULL};
+	char *const argv[] = {(char *)setup->program, "--fd", "3", NULL};
+	struct child_start start = {argv, SOCK_STREAM, NULL, engine_on_exited, NULL};
 	struct engine *engine = calloc(1, sizeof(*engine));
 	int socket = -1;
 	int err;
@@ -256,7 +257,8 @@ struct engine *engine_start(const struct engine_setup *setup, const cJSON *assis
 	engine->open_call = (struct hop_call){.events = &engine_open_events, .arg = engine};
 	engine->ping_call = (struct hop_call){.events = &engine_ping_events, .arg = engine};
 	engine->exit_call = (struct hop_call){.events = &engine_exit_events, .arg = engine};
-	err = child_start(setup->loop, argv, SOCK_STREAM, engine_on_exited, engine, &engine->child, &socket);
+	start.arg = engine;
+	err = child_start(setup->loop, &start, &engine->child, &socket);
 	if (err) {
 		wire_error_set(error, WIRE_NOT_READY, "The engine program %s cannot be started: %s; check the installation.",
 			       setup->program, strerror(-err));

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -125,10 +126,21 @@ static void media_kill(struct media_client *client, const char *why)
 
 static int media_start(struct media_client *client)
 {
-	char *argv[] = {(char *)client->setup->program, "--fd", "3", NULL};
-	int err = child_start(client->setup->loop, argv, SOCK_SEQPACKET, media_on_exited, client, &client->child,
-			      &client->socket);
+	const struct media_setup *setup = client->setup;
+	char bytes[48], workers[32];
+	char *argv[] = {(char *)setup->program, "--fd", "3", NULL, NULL, NULL};
+	struct child_start start = {argv, SOCK_SEQPACKET, NULL, media_on_exited, client};
+	int err, n = 3;
 
+	if (setup->max_bytes) {
+		snprintf(bytes, sizeof(bytes), "--max-bytes=%llu", (unsigned long long)setup->max_bytes);
+		argv[n++] = bytes;
+	}
+	if (setup->workers) {
+		snprintf(workers, sizeof(workers), "--workers=%u", setup->workers);
+		argv[n++] = workers;
+	}
+	err = child_start(setup->loop, &start, &client->child, &client->socket);
 	if (err)
 		return err;
 	client->poll = calloc(1, sizeof(*client->poll));

@@ -29,6 +29,8 @@ struct media_setup {
 	unsigned time_ms;      /* wall clock an item; 0: percept-media's own limit */
 	uint64_t max_pixels;   /* 0: the same */
 	uint32_t max_side;     /* 0: the same */
+	uint64_t max_bytes;    /* of a media file */
+	uint32_t workers;      /* items at a time; 0: percept-media's own choice */
 	uint32_t background;   /* 0x00RRGGBB, or MEDIA_BACKGROUND_NONE */
 };
 

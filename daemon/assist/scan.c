@@ -1,7 +1,9 @@
 /* scan.c - which plugins there are, asked of an engine that opens no assistant. */
+#include "config.h"
 #include "daemon/assist/scan.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -100,15 +102,23 @@ static const struct hop_events scan_hop_events = {scan_on_hop_closed, NULL};
 
 static struct scan *scan_start(struct assist *home)
 {
-	char *argv[] = {(char *)home->engines.program, "--fd", "3", "--scan", NULL};
+	char *const argv[] = {(char *)home->engines.program, "--fd", "3", "--scan", NULL};
+	struct child_start start = {argv, SOCK_STREAM, NULL, scan_on_exited, NULL};
+	char *variable = NULL;
 	struct scan *scan = calloc(1, sizeof(*scan));
-	int socket;
+	int socket, err;
 
 	if (!scan)
 		return NULL;
+	if (home->plugin_path && asprintf(&variable, "PERCEPT_PLUGIN_PATH=%s", home->plugin_path) < 0)
+		variable = NULL;
+	start.variable = variable;
+	start.arg = scan;
 	scan->home = home;
 	scan->call = (struct hop_call){.events = &scan_call_events, .arg = scan};
-	if (child_start(home->loop, argv, SOCK_STREAM, scan_on_exited, scan, &scan->child, &socket)) {
+	err = child_start(home->loop, &start, &scan->child, &socket);
+	free(variable);
+	if (err) {
 		free(scan);
 		return NULL;
 	}

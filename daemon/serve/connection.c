@@ -15,9 +15,6 @@
 
 enum { CONNECTION_READS = 4 /* chunks a turn, so that others get theirs */ };
 
-static const size_t connection_most_waiting = 4 << 20, connection_slow_bytes = 1 << 20, connection_most_bytes = 8 << 20;
-enum { CONNECTION_SLOW_MS = 10000 };
-
 static void connection_on_poll(uv_poll_t *poll, int status, int events);
 
 size_t connection_pending(const struct connection *connection)
@@ -27,7 +24,7 @@ size_t connection_pending(const struct connection *connection)
 
 static void connection_poll(struct connection *connection)
 {
-	bool reads = !connection->ended && !connection->last_words && connection->waiting_bytes <= connection_most_waiting;
+	bool reads = !connection->ended && !connection->last_words && connection->waiting_bytes <= connection->server->settings.read_waiting;
 	int events = (reads ? UV_READABLE : 0) | (wire_writer_pending(connection->writer) ? UV_WRITABLE : 0);
 
 	if (connection->doomed)
@@ -61,7 +58,7 @@ void connection_doom(struct connection *connection, const char *why)
 
 bool connection_is_late(const struct connection *connection, uint64_t now_ms)
 {
-	return connection->over_since_ms && now_ms - connection->over_since_ms >= CONNECTION_SLOW_MS;
+	return connection->over_since_ms && now_ms - connection->over_since_ms >= connection->server->settings.write_high_ms;
 }
 
 /* Sends what the socket takes. */
@@ -73,7 +70,7 @@ static void connection_push(struct connection *connection)
 		connection_doom(connection, NULL);
 		return;
 	}
-	if (connection_pending(connection) <= connection_slow_bytes) {
+	if (connection_pending(connection) <= connection->server->settings.write_high) {
 		connection->over_since_ms = 0;
 	} else if (!connection->over_since_ms) {
 		connection->over_since_ms = uv_now(connection->server->loop);
@@ -90,7 +87,7 @@ void connection_send(struct connection *connection, cJSON *json, const void *tai
 		return;
 	}
 	/* Looked at before adding: one large answer alone is not the client's fault. */
-	if (connection_pending(connection) > connection_most_bytes)
+	if (connection_pending(connection) > connection->server->settings.write_most)
 		connection_doom(connection, "the client does not read: too much is queued");
 	else if (wire_writer_add(connection->writer, json, tail, tail_bytes, NULL, 0))
 		connection_doom(connection, "no memory for an answer");
@@ -99,7 +96,7 @@ void connection_send(struct connection *connection, cJSON *json, const void *tai
 		return;
 	if (idle)
 		connection_push(connection);
-	else if (!connection->over_since_ms && connection_pending(connection) > connection_slow_bytes)
+	else if (!connection->over_since_ms && connection_pending(connection) > connection->server->settings.write_high)
 		connection_push(connection);
 	connection_poll(connection);
 }
@@ -164,13 +161,13 @@ static void connection_read(struct connection *connection)
 	ssize_t n = 1;
 
 	if (!connection->reader)
-		connection->reader = wire_reader_new(&wire_client_limits, &connection_reader_events, connection);
+		connection->reader = wire_reader_new(&connection->server->settings.client, &connection_reader_events, connection);
 	if (!connection->reader) {
 		connection_doom(connection, "no memory to read");
 		return;
 	}
 	for (int i = 0; i < CONNECTION_READS && n > 0 && !connection->doomed && !connection->last_words; i++) {
-		if (connection->waiting_bytes > connection_most_waiting)
+		if (connection->waiting_bytes > connection->server->settings.read_waiting)
 			break;
 		connection->newest = NULL;
 		n = wire_reader_pull(connection->reader, connection->socket);

@@ -6,8 +6,6 @@
 
 #include "daemon/serve/server.h"
 
-static const size_t request_merge_from = 64 << 10;
-
 /* FNV-1a of an id, never 0. */
 static uint32_t request_hash(const cJSON *id)
 {
@@ -102,7 +100,7 @@ void request_flush_all(struct connection *connection)
 {
 	struct list *node, *after;
 
-	if (wire_writer_pending(connection->writer) >= request_merge_from)
+	if (wire_writer_pending(connection->writer) >= connection->server->settings.write_merge)
 		return;
 	list_each(node, after, &connection->requests)
 		request_flush(list_entry(node, struct request, node));
@@ -164,7 +162,7 @@ void request_notify_delta(struct request *request, cJSON *params)
 		cJSON_Delete(params);
 		return;
 	}
-	if (!request->held && wire_writer_pending(connection->writer) < request_merge_from) {
+	if (!request->held && wire_writer_pending(connection->writer) < connection->server->settings.write_merge) {
 		request_send(request, "response.output_text.delta", params);
 		return;
 	}
@@ -184,7 +182,7 @@ void request_notify_delta(struct request *request, cJSON *params)
 	}
 	request->held_bytes += more;
 	connection->held_bytes += more;
-	if (connection_pending(connection) > 8u << 20)
+	if (connection_pending(connection) > connection->server->settings.write_most)
 		connection_doom(connection, "the client does not read: too much is queued");
 }
 

@@ -11,6 +11,7 @@
 #include "daemon/base/list.h"
 #include "daemon/serve/connection.h"
 #include "daemon/serve/listen.h"
+#include "daemon/serve/notify.h"
 #include "daemon/serve/settings.h"
 
 /* The last reload, for `status`. */
@@ -19,12 +20,7 @@ struct server_reload {
 	struct wire_error error; /* code 0: it succeeded */
 };
 
-/* Somebody who waits for a reload. */
-struct server_reload_waiter {
-	void (*told)(void *arg, const struct wire_error *error);
-	void *arg;
-	struct server_reload_waiter *next;
-};
+struct reload_waiter;
 
 struct server {
 	uv_loop_t *loop;
@@ -42,11 +38,14 @@ struct server {
 	char instance[17];
 	uint64_t started_ms;
 	struct server_reload last_reload;
-	struct server_reload_waiter *reload_now, *reload_next; /* of the one under way, of the one behind it */
+	struct reload_waiter *reload_now, *reload_next; /* of the one under way, of the one behind it */
 	struct settings reload_settings;
-	bool draining, watchdog;
+	struct notify notify;
+	char engine_program[PATH_MAX], media_program[PATH_MAX];
+	bool draining;
+	uint64_t flush_until_ms, trimmed_ms;
 	uv_timer_t watchdog_timer;
-	uv_signal_t signals[4];
+	uv_signal_t signals[3];
 };
 
 /* Fills the caller's `server`; it listens, and its assistants are starting. `socket` NULL: the default place. 0, or a
@@ -54,10 +53,16 @@ struct server {
 int server_start(struct server *server, uv_loop_t *loop, const char *config, const char *socket, struct wire_error *error);
 /* Takes no new work, lets the rest end, then stops the loop. [loop] */
 void server_drain(struct server *server, const char *why);
-/* Frees everything; the loop must be run once more behind it. [loop] */
+/* Closes everything; the loop must be run to its end behind it. [loop] */
 void server_fini(struct server *server);
-/* Reads the configuration again. `told` is called once, now or later, with NULL when it is in force. [loop] */
-void server_reload(struct server *server, void (*told)(void *arg, const struct wire_error *error), void *arg);
+/* Much memory was given back: the system may have it. [loop] */
+void server_freed_some(struct server *server);
+/* Where a program of ours is: $`variable` (for tests), else beside the others. 0, or a code in *error. [one] */
+int server_find_program(const char *variable, const char *name, char path[PATH_MAX], struct wire_error *error);
+
+/* For server.c: takes new connections, tells of lost ones. 0 or a negative errno. */
+int server_accept_start(struct server *server);
+void server_accept_stop(struct server *server);
 
 /* For connections: */
 void server_reap_later(struct server *server, struct connection *connection);
