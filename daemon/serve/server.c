@@ -75,9 +75,13 @@ static int server_start_assist(struct server *server, struct wire_error *error)
 	struct assist *assist = &server->assist;
 	const struct settings *settings = &server->settings;
 
-	if (server_find_program("PERCEPT_ENGINE", "percept-engine", server->engine_program, error) ||
-	    server_find_program("PERCEPT_MEDIA", "percept-media", server->media_program, error))
+	if (server_find_program("PERCEPT_ENGINE", "percept-engine", server->engine_program, error))
 		return error->code;
+	/* Text can be answered without it; whoever sends media is told. */
+	if (server_find_program("PERCEPT_MEDIA", "percept-media", server->media_program, error)) {
+		log_error("media.missing", "program=%s", server->media_program);
+		wire_error_fini(error);
+	}
 	*assist = (struct assist){
 		.loop = server->loop,
 		.engines = {server->loop, server->engine_program, settings->start_ms, settings->hang_ms, SERVER_EXIT_MS},
