@@ -107,9 +107,10 @@ static bool conf_colour(const char *text, uint64_t *out)
 		*out = CONF_UNSET;
 		return true;
 	}
-	if (text[0] != '#' || strlen(text) != 7 || strspn(text + 1, "0123456789abcdefABCDEF") != 6)
+	text += *text == '#'; /* in quotes: it would begin a comment */
+	if (strlen(text) != 6 || strspn(text, "0123456789abcdefABCDEF") != 6)
 		return false;
-	*out = strtoull(text + 1, NULL, 16);
+	*out = strtoull(text, NULL, 16);
 	return true;
 }
 
@@ -137,7 +138,7 @@ static const struct {
 	[CONF_SECONDS] = {units_seconds, NULL, "a time with its unit (s, min, h)", false, 1, "s"},
 	[CONF_MEGA] = {units_mega, NULL, "a whole number of millions", false, 1000000, ""},
 	[CONF_YES] = {NULL, conf_yes, "yes or no", false, 1, ""},
-	[CONF_COLOUR] = {NULL, conf_colour, "none or a colour as #RRGGBB", false, 1, ""},
+	[CONF_COLOUR] = {NULL, conf_colour, "none or a colour as RRGGBB", false, 1, ""},
 	[CONF_LEVEL] = {NULL, conf_level, "error, warn, info or debug", false, 1, ""},
 	[CONF_TEXT] = {NULL, NULL, "a text", false, 1, ""},
 	[CONF_FOLDERS] = {NULL, NULL, "folders, separated by colons", false, 1, ""},

@@ -12,7 +12,7 @@ enum conf_type {
 	CONF_SECONDS,  /* the same, kept in seconds */
 	CONF_MEGA,     /* millions, kept in ones */
 	CONF_YES,      /* yes or no */
-	CONF_COLOUR,   /* "none" or #RRGGBB */
+	CONF_COLOUR,   /* "none" or RRGGBB */
 	CONF_LEVEL,    /* a log level */
 	CONF_TEXT,
 	CONF_FOLDERS,  /* colon-separated */

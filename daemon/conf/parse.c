@@ -64,7 +64,9 @@ static void line_strip(char *text)
 	bool quoted = false;
 	char *at = text, *end;
 	for (; *at; at++) {
-		if (*at == '"')
+		if (quoted && *at == '\\' && at[1])
+			at++;
+		else if (*at == '"')
 			quoted = !quoted;
 		else if (!quoted && (*at == '#' || *at == ';') && (at == text || at[-1] == ' ' || at[-1] == '\t'))
 			break;
