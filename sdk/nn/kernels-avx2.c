@@ -18,7 +18,7 @@ static int kernels_usable(void)
 #pragma GCC target("avx2,fma,f16c")
 #endif
 
-#include "sdk/nn/simd-avx2.h"
+#include "sdk/nn/simd-avx2.inc"
 
 #define KERNELS kernels_avx2
 #define KERNELS_NAME "avx2"

@@ -13,7 +13,7 @@ static int kernels_usable(void)
 #pragma GCC target("avx512f,avx2,fma")
 #endif
 
-#include "sdk/nn/simd-avx512.h"
+#include "sdk/nn/simd-avx512.inc"
 
 #define KERNELS kernels_avx512
 #define KERNELS_NAME "avx512"

@@ -1,5 +1,5 @@
 /* kernels-portable.c - the inner loops for any processor. */
-#include "sdk/nn/simd-portable.h"
+#include "sdk/nn/simd-portable.inc"
 
 #define KERNELS kernels_portable
 #define KERNELS_NAME "portable"
