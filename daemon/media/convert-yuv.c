@@ -5,6 +5,8 @@
 #include <libavutil/pixdesc.h>
 #include <string.h>
 
+enum { CONVERT_YCCK = 2 }; /* Adobe's transform */
+
 static const uint8_t *yuv_line(const AVFrame *frame, int plane, int y)
 {
 	return frame->data[plane] + (ptrdiff_t)y * frame->linesize[plane];
@@ -118,13 +120,13 @@ void convert_row_jpeg(struct convert *convert, int y, uint8_t *rgba)
 		yuv_put_jpeg(rgba, luma[x], cb[x], cr[x]);
 }
 
-/* Four components. With an Adobe marker FFmpeg has multiplied by black already and left YCbCr; without one the planes are
- * (by Adobe's custom, inverted) cyan, magenta, yellow, black. */
+/* Four components that FFmpeg gives as they are, or, of Adobe's YCCK, as YCbCr that is multiplied by black already. The
+ * planes are, by Adobe's custom, inverted: cyan, magenta, yellow, black. */
 void convert_row_jpeg_cmyk(struct convert *convert, int y, uint8_t *rgba)
 {
 	const uint8_t *k = yuv_line(convert->frame, 3, y);
 
-	if (convert->header->adobe_transform >= 0) {
+	if (convert->header->adobe_transform == CONVERT_YCCK) {
 		convert_row_jpeg(convert, y, rgba);
 		return;
 	}

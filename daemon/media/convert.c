@@ -129,6 +129,15 @@ static void convert_row_gbr(struct convert *convert, int y, uint8_t *rgba)
 		convert_put(rgba, r[x], g[x], b[x]);
 }
 
+/* CMYK that FFmpeg has multiplied by black, rounding down: C K / 255 comes out one too low wherever it is whole, as it is in
+ * all of a picture without black. */
+static void convert_row_cmyk(struct convert *convert, int y, uint8_t *rgba)
+{
+	convert_row_gbr(convert, y, rgba);
+	for (int i = 0; i < 4 * convert->frame->width; i++)
+		rgba[i] = (uint8_t)(rgba[i] + (rgba[i] > 0 && rgba[i] < 255));
+}
+
 /* GIF: FFmpeg leaves transparent pixels and the surroundings of a small frame clear; reference code shows the colours
  * that the palette has there. Their alpha stays 0 for a background. */
 static void convert_row_gif(struct convert *convert, int y, uint8_t *rgba)
@@ -169,7 +178,7 @@ static const struct {
 	{ "mjpeg", AV_PIX_FMT_YUV410P, convert_row_jpeg },
 	{ "mjpeg", AV_PIX_FMT_YUVA444P, convert_row_jpeg_cmyk },
 	{ "mjpeg", AV_PIX_FMT_GBRP, convert_row_gbr },
-	{ "mjpeg", AV_PIX_FMT_GBRAP, convert_row_gbr },
+	{ "mjpeg", AV_PIX_FMT_GBRAP, convert_row_cmyk },
 	{ NULL, AV_PIX_FMT_GRAY16BE, convert_row_gray16 },
 	{ NULL, AV_PIX_FMT_MONOBLACK, convert_row_bilevel },
 	{ NULL, AV_PIX_FMT_PAL8, convert_row_palette },

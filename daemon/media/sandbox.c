@@ -166,7 +166,7 @@ int sandbox_enter(void *filter, const struct sandbox_limits *limits)
 		return -errno;
 	/* abort() signals its own thread, whose process id the zygote could not know. */
 	error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-				 SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+				 SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
 	return error ? error : seccomp_load(filter);
 }
 

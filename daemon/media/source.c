@@ -42,16 +42,19 @@ static bool source_is_unsealed(int fd)
 
 int media_source_init(struct media_source *source, int fd, uint64_t max_bytes, struct media_fault *fault)
 {
+	int flags = fcntl(fd, F_GETFL);
 	struct stat status;
 
 	media_source_init_memory(source, NULL, 0);
 	source->fd = fd;
-	if (fstat(fd, &status) < 0)
+	if (flags < 0 || fstat(fd, &status) < 0)
 		return media_fail(fault, WIRE_MEDIA, "The descriptor cannot be examined: %s.", strerror(errno));
 	if (!S_ISREG(status.st_mode))
 		return media_fail(fault, WIRE_MEDIA,
 				  "The descriptor is %s; send a regular file or a sealed memfd.",
 				  source_name_type(status.st_mode));
+	if ((flags & O_ACCMODE) == O_WRONLY || flags & O_PATH)
+		return media_fail(fault, WIRE_MEDIA, "The descriptor is not open for reading; open it with O_RDONLY.");
 	if (source_is_unsealed(fd))
 		return media_fail(fault, WIRE_MEDIA,
 				  "The memfd is not sealed; add F_SEAL_WRITE and F_SEAL_SHRINK before sending it.");
