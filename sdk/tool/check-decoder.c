@@ -9,7 +9,7 @@
 enum { DECODER_ROWS = 9 };
 
 /* Rows [first, first + n) of a fixed text, for a sequence; all want logits. */
-static void check_rows(struct percept_row *rows, uint32_t sequence, uint32_t first, uint32_t n, uint32_t vocab)
+static void check_fill(struct percept_row *rows, uint32_t sequence, uint32_t first, uint32_t n, uint32_t vocab)
 {
 	for (uint32_t i = 0; i < n; i++) {
 		const int32_t at = (int32_t)(first + i);
@@ -49,7 +49,7 @@ int check_decoder_work(struct check *c, void *instance)
 				    info.context);
 	if (ops->sequence_new(instance, 0))
 		return check_broken(c, "sequence_new failed.");
-	check_rows(rows, 0, 0, DECODER_ROWS, info.vocab);
+	check_fill(rows, 0, 0, DECODER_ROWS, info.vocab);
 	int r = check_step(c, instance, rows, DECODER_ROWS, &b);
 
 	if (!r)
@@ -88,7 +88,7 @@ int check_decoder_nonsense(struct check *c, void *instance)
 		/* Filling the context is allowed; the row behind it is not. */
 		for (uint32_t at = 0; i == 2 && at <= info.context && !got; at += n) {
 			n = at < info.context && info.context - at < room ? info.context - at : at < info.context ? room : 1;
-			check_rows(rows, 0, at, n, info.vocab);
+			check_fill(rows, 0, at, n, info.vocab);
 			for (uint32_t k = 0; k < n; k++)
 				rows[k].wants = 0;
 			got = check_step(c, instance, rows, n, &b);
@@ -96,7 +96,7 @@ int check_decoder_nonsense(struct check *c, void *instance)
 				break;
 		}
 		if (i != 2) {
-			check_rows(rows, i == 1 ? 1000000 : 0, 0, 1, info.vocab);
+			check_fill(rows, i == 1 ? 1000000 : 0, 0, 1, info.vocab);
 			rows[0].token = i == 0 ? (int32_t)info.vocab : i == 3 ? -1 : rows[0].token;
 			got = check_step(c, instance, rows, 1, &b);
 		}
@@ -125,7 +125,7 @@ int check_decoder_repeat(struct check *c, void *instance)
 	ops->sequence_new(instance, 0);
 	ops->sequence_new(instance, 1);
 	for (uint32_t i = 0; i < DECODER_ROWS; i++)
-		check_rows(&rows[i], 0, i, 1, info.vocab);
+		check_fill(&rows[i], 0, i, 1, info.vocab);
 	for (uint32_t i = 0; i + 1 < DECODER_ROWS; i++)
 		rows[i].wants = 0;
 	int r = alone ? check_step(c, instance, rows, DECODER_ROWS, &b) : -ENOMEM;
@@ -137,8 +137,8 @@ int check_decoder_repeat(struct check *c, void *instance)
 	for (uint32_t i = 0; i < DECODER_ROWS && !r; i++) {
 		struct percept_row both[2];
 
-		check_rows(&both[0], 1, i, 1, info.vocab);
-		check_rows(&both[1], 0, i, 1, info.vocab);
+		check_fill(&both[0], 1, i, 1, info.vocab);
+		check_fill(&both[1], 0, i, 1, info.vocab);
 		both[0].wants = 0;
 		both[1].wants = i + 1 < DECODER_ROWS ? 0 : PERCEPT_WANT_LOGITS;
 		check_host_begin(&c->host);

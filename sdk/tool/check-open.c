@@ -1,9 +1,7 @@
 /* check-open.c - loading a plugin, and what open, info and close must do. */
 #include "sdk/tool/check.h"
 
-#include <dirent.h>
 #include <dlfcn.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -332,49 +330,4 @@ enum check_verdict check_double_open(struct check *c)
 	if (v == CHECK_OK)
 		check_ops(c)->close(second);
 	return v;
-}
-
-static unsigned check_count_fds(void)
-{
-	DIR *folder = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	while (folder && readdir(folder))
-		n++;
-	if (folder)
-		closedir(folder);
-	return n;
-}
-
-enum check_verdict check_open_leaks(struct check *c)
-{
-	enum { WARM = 3, CYCLES = 20, BYTES = 16 };
-	size_t before = 0;
-	unsigned fds = 0;
-	enum check_verdict v = CHECK_OK;
-
-	for (int i = 0; i < WARM + CYCLES && v == CHECK_OK; i++) {
-		void *instance;
-
-		if (i == WARM) {
-			struct mallinfo2 m = mallinfo2();
-
-			before = m.uordblks + m.hblkhd;
-			fds = check_count_fds();
-		}
-		v = check_open(c, c->model, &instance);
-		if (v == CHECK_OK)
-			check_ops(c)->close(instance);
-		check_host_begin(&c->host);
-	}
-	const struct mallinfo2 m = mallinfo2();
-	const size_t after = m.uordblks + m.hblkhd;
-
-	if (v != CHECK_OK)
-		return v;
-	if (after > before + BYTES * CYCLES)
-		return check_no(c, "%d opens and closes leave %zu bytes behind.", CYCLES, after - before);
-	if (check_count_fds() > fds)
-		return check_no(c, "%d opens and closes leave %u descriptors open.", CYCLES, check_count_fds() - fds);
-	return CHECK_OK;
 }

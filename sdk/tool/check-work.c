@@ -2,7 +2,6 @@
 #include "sdk/tool/check.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -266,6 +265,11 @@ int check_connector_repeat(struct check *c, void *instance)
 	return r;
 }
 
+check_job *check_work_of(const struct check *c)
+{
+	return check_jobs[c->plugin->kind].work;
+}
+
 /* A job on a fresh instance, as a verdict. */
 static enum check_verdict check_do(struct check *c, size_t which)
 {
@@ -311,7 +315,7 @@ enum check_verdict check_cancel(struct check *c)
 
 	if (v != CHECK_OK)
 		return v;
-	check_job *work = check_jobs[c->plugin->kind].work;
+	check_job *work = check_work_of(c);
 
 	for (uint64_t at = 1; work && at < (1 << 20); at *= 2) {
 		check_host_begin(&c->host);
@@ -333,37 +337,4 @@ enum check_verdict check_cancel(struct check *c)
 	}
 	check_ops(c)->close(instance);
 	return work ? CHECK_OK : check_skip(c, "there is no check of this kind's work yet");
-}
-
-enum check_verdict check_work_leaks(struct check *c)
-{
-	enum { WARM = 3, CYCLES = 20, BYTES = 16 };
-	size_t before = 0;
-	void *instance;
-	const enum check_verdict v = check_open(c, c->model, &instance);
-
-	if (v != CHECK_OK)
-		return v;
-	check_job *work = check_jobs[c->plugin->kind].work;
-
-	for (int i = 0; work && i < WARM + CYCLES; i++) {
-		if (i == WARM) {
-			const struct mallinfo2 m = mallinfo2();
-
-			before = m.uordblks + m.hblkhd;
-		}
-		const int r = work(c, instance);
-
-		if (r)
-			return check_no(c, "It failed with %d: %s", r, r == -EPROTO ? c->why : c->host.text);
-		check_host_begin(&c->host);
-	}
-	const struct mallinfo2 m = mallinfo2();
-
-	check_ops(c)->close(instance);
-	if (!work)
-		return check_skip(c, "there is no check of this kind's work yet");
-	if (m.uordblks + m.hblkhd > before + BYTES * CYCLES)
-		return check_no(c, "%d calls leave %zu bytes behind.", CYCLES, m.uordblks + m.hblkhd - before);
-	return CHECK_OK;
 }

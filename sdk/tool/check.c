@@ -16,7 +16,11 @@
 
 enum { CHECK_SECONDS = 60 };
 
-const struct check_row check_rows[] = {
+/* The checks, ended by a row without a name. */
+static const struct check_row {
+	const char *name;
+	check_function *run;
+} check_rows[] = {
 	{ "exports percept_plugin alone", check_exports },
 	{ "keeps no writable globals", check_globals },
 	{ "is linked -z nodelete", check_nodelete },

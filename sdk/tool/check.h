@@ -26,13 +26,6 @@ struct check {
 /* One check: returns its verdict, having said why in check->why unless all is well. */
 typedef enum check_verdict check_function(struct check *c);
 
-/* The table, ended by a row without a name. */
-struct check_row {
-	const char *name;
-	check_function *run;
-};
-extern const struct check_row check_rows[];
-
 /* Writes why, and returns the verdict. */
 enum check_verdict check_no(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 enum check_verdict check_skip(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -55,12 +48,14 @@ const struct check_ops *check_ops(const struct check *c);
 /* Opens an instance on `model` with the options given; CHECK_SKIPPED if it fails and no --model was given. */
 enum check_verdict check_open(struct check *c, const char *model, void **instance);
 check_function check_description, check_operations, check_options, check_missing_model, check_damaged_model, check_info,
-	check_double_open, check_open_leaks;
+	check_double_open;
 
 /* ---- check-work.c, check-decoder.c: an instance at work, by kind */
-check_function check_work, check_repeat, check_nonsense, check_cancel, check_work_leaks;
+check_function check_work, check_repeat, check_nonsense, check_cancel;
 /* One call's work: 0, or what the plugin returned. The result is examined, and c->why says what is wrong with it. */
 typedef int check_job(struct check *c, void *instance);
+/* The work of the plugin's kind; NULL: none is known. */
+check_job *check_work_of(const struct check *c);
 check_job check_encoder_work, check_connector_work, check_decoder_work;
 /* Calls that must be refused: 0 if all were, with a sentence. */
 check_job check_encoder_nonsense, check_connector_nonsense, check_decoder_nonsense;
@@ -72,5 +67,8 @@ int check_broken(struct check *c, const char *format, ...) __attribute__((format
 /* `r` must be an error with a sentence: 0 if so. */
 int check_refused(struct check *c, const char *what, int r);
 
+
+/* ---- check-leaks.c: what is left behind, cycle after cycle */
+check_function check_open_leaks, check_work_leaks;
 
 #endif

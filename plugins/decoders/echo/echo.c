@@ -32,6 +32,7 @@ static int echo_step(struct percept_call *call, void *decoder, struct percept_ba
 		return percept_fail(call, out ? -ECANCELED : -ENOMEM, "The step did not finish.");
 	for (uint32_t i = 0; i < b->n; i++)
 		if (b->n > BATCH || b->rows[i].sequence >= e->n || b->rows[i].token >= VOCAB ||
+		    (b->rows[i].token < 0 && !b->rows[i].embedding) ||
 		    e->s[b->rows[i].sequence].n >= CONTEXT)
 			return percept_fail(call, -EINVAL, "Row %u is out of bounds.", i);
 	b->logits = out;
