@@ -29,7 +29,7 @@ uint64_t worker_memory_need(uint64_t pixels, uint64_t file_bytes)
 {
 	/* A frame has at most 8 bytes a pixel, a progressive JPEG's coefficients 8 and its planes 4, the result 3; the
 	 * file is held up to three times by parser, packet and decoder. */
-	return pixels * 20 + file_bytes * 4 + (WORKER_FIRST_MEMORY >> 1);
+	return pixels * 20 + file_bytes * 4 + WORKER_FIRST_MEMORY;
 }
 
 static int worker_write(const AVFrame *frame, const struct image_header *header, uint32_t background,
@@ -130,7 +130,7 @@ static int worker_shut_in(const struct worker_start *start, struct sandbox_limit
 		return error;
 	*sandbox = (struct sandbox_limits){
 		.memory_bytes = WORKER_FIRST_MEMORY,
-		.memory_max = worker_memory_need(pixels, limits->file_bytes) + WORKER_FIRST_MEMORY,
+		.memory_max = worker_memory_need(pixels, limits->file_bytes),
 		.file_bytes = pixels * WORKER_CHANNELS,
 		.cpu_s = start->request->time_ms / 1000 + 1,
 	};

@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "daemon/base/file.h"
 #include "daemon/base/log.h"
 #include "daemon/media/decode.h"
 #include "sdk/wire/frame.h"
@@ -35,6 +36,27 @@ static void zygote_add(struct zygote *z, struct media_item *item)
 	z->n_items++;
 }
 
+/* Sends an answer, with `result` when it has one. 0, -EAGAIN when the socket is full, or another negative errno. */
+static int zygote_send(int socket, struct media_answer *answer, int result)
+{
+	union {
+		struct cmsghdr head;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	struct iovec vector = { answer, sizeof(*answer) };
+	struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1 };
+
+	if (!answer->status) {
+		message.msg_control = &control;
+		message.msg_controllen = sizeof(control);
+		control.head.cmsg_level = SOL_SOCKET;
+		control.head.cmsg_type = SCM_RIGHTS;
+		control.head.cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(&control.head), &result, sizeof(int));
+	}
+	return sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
 static struct media_item *zygote_find(struct zygote *z, uint64_t id)
 {
 	struct list *node, *after;
@@ -53,8 +75,14 @@ static void zygote_accept_decode(struct zygote *z, const struct media_request *r
 	struct media_item *item = item_new(request, file, &z->config->limits);
 
 	if (!item) {
-		if (file >= 0)
-			close(file);
+		struct media_answer answer = { .magic = MEDIA_WIRE_MAGIC,
+					       .status = WIRE_OVERLOADED,
+					       .id = request->id,
+					       .kind = request->kind,
+					       .text = "There is no memory for another media item; try again later." };
+
+		zygote_send(z->config->socket, &answer, -1);
+		file_close(&file);
 		return;
 	}
 	zygote_add(z, item);
@@ -68,8 +96,7 @@ static void zygote_accept_cancel(struct zygote *z, const struct media_request *r
 {
 	struct media_item *item = zygote_find(z, request->id);
 
-	if (file >= 0)
-		close(file);
+	file_close(&file);
 	if (!item)
 		return;
 	item_stop(item, MEDIA_CANCELLED, "The request was cancelled.");
@@ -138,34 +165,9 @@ static int zygote_receive(struct zygote *z)
 			zygote_verbs[i].accept(z, &request, file);
 			continue;
 		}
-		if (file >= 0)
-			close(file);
+		file_close(&file);
 		log_warn("media.packet", "bytes=%zd text=\"not a request, ignored\"", n);
 	}
-	return 0;
-}
-
-/* Sends an item's answer. 0, -EAGAIN when the socket is full, or another negative errno. */
-static int zygote_send(struct zygote *z, struct media_item *item)
-{
-	union {
-		struct cmsghdr head;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	struct iovec vector = { &item->answer, sizeof(item->answer) };
-	struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1 };
-
-	if (!item->answer.status) {
-		message.msg_control = &control;
-		message.msg_controllen = sizeof(control);
-		control.head.cmsg_level = SOL_SOCKET;
-		control.head.cmsg_type = SCM_RIGHTS;
-		control.head.cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(&control.head), &item->result, sizeof(int));
-	}
-	if (sendmsg(z->config->socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-		return -errno;
-	item->has_answer = false;
 	return 0;
 }
 
@@ -179,8 +181,9 @@ static bool zygote_flush(struct zygote *z)
 		struct media_item *item = list_entry(node, struct media_item, link);
 
 		if (item->has_answer && !blocked) {
-			int error = zygote_send(z, item);
+			int error = zygote_send(z->config->socket, &item->answer, item->result);
 
+			item->has_answer = error != 0;
 			blocked = error == -EAGAIN || error == -EINTR || error == -ETOOMANYREFS;
 			if (error && !blocked)
 				z->ended = true;
