@@ -47,7 +47,7 @@ static void request_drop_held(struct request *request)
 	free(request->held_text);
 	request->held = NULL;
 	request->held_text = NULL;
-	request->held_bytes = request->held_room = 0;
+	request->held_bytes = request->held_room = request->held_n = 0;
 }
 
 static void request_free(struct request *request)
@@ -135,9 +135,9 @@ static size_t request_move_elements(cJSON *to, cJSON *from, const char *name)
 }
 
 /* Appends to held_text. False when memory is out. */
-static bool request_hold_text(struct request *request, const char *text, size_t have)
+static bool request_hold_text(struct request *request, const char *text, size_t n)
 {
-	size_t n = strlen(text), room = request->held_room ? request->held_room : 256;
+	size_t have = request->held_n, room = request->held_room ? request->held_room : 256;
 	char *grown = request->held_text;
 
 	while (room < have + n + 1)
@@ -149,6 +149,7 @@ static bool request_hold_text(struct request *request, const char *text, size_t 
 	memcpy(grown + have, text, n + 1);
 	request->held_text = grown;
 	request->held_room = room;
+	request->held_n = have + n;
 	return true;
 }
 
@@ -156,7 +157,7 @@ void request_notify_delta(struct request *request, cJSON *params)
 {
 	struct connection *connection = request->connection;
 	const char *delta = cJSON_GetStringValue(wire_member(params, "delta"));
-	size_t have = request->held_text ? strlen(request->held_text) : 0, more;
+	size_t more;
 
 	if (!connection || !request->stream || !delta) {
 		cJSON_Delete(params);
@@ -166,12 +167,12 @@ void request_notify_delta(struct request *request, cJSON *params)
 		request_send(request, "response.output_text.delta", params);
 		return;
 	}
-	if (!request_hold_text(request, delta, have)) {
+	more = strlen(delta);
+	if (!request_hold_text(request, delta, more)) {
 		cJSON_Delete(params);
 		connection_doom(connection, "no memory for a delta");
 		return;
 	}
-	more = strlen(delta);
 	if (!request->held) {
 		request->held = params;
 		more += 64;

@@ -25,7 +25,8 @@ struct request {
 	/* Deltas that wait, merged. */
 	cJSON *held;                   /* params of the first */
 	char *held_text;
-	size_t held_bytes, held_room;
+	size_t held_n, held_room;      /* of held_text */
+	size_t held_bytes;             /* of all, about */
 };
 
 /* NULL on ENOMEM. [loop] */
