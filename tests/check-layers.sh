@@ -20,7 +20,7 @@ FNR == 1 { here = room_of(FILENAME); checked++ }
 /^[ \t]*#[ \t]*include/ {
 	what = $0; sub(/^[ \t]*#[ \t]*include[ \t]*/, "", what)
 	if (what ~ /^"/) {
-		gsub(/"/, "", what)
+		sub(/^"/, "", what); sub(/".*/, "", what)
 		if (what == "config.h") next
 		there = room_of(what)
 		if (index(allowed[here], " " there " ") == 0) bad[++b] = FILENAME ":" FNR ": includes " what
