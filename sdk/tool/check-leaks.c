@@ -7,7 +7,7 @@
 
 /* The allocator's own caches make the first cycles grow, and single ones at any time; a leak grows in each of several
  * windows of cycles, by at least a pointer's size a cycle. */
-enum { LEAK_WINDOWS = 3, LEAK_CYCLES = 100, LEAK_LEAST = 3, LEAK_MS = 4000, LEAK_BYTES = 8 };
+enum { LEAK_WINDOWS = 3, LEAK_CYCLES = 100, LEAK_LEAST = 3, LEAK_MS = 1500, LEAK_BYTES = 8 };
 
 /* One cycle; CHECK_OK to go on. */
 typedef enum check_verdict check_cycle(struct check *c, void *instance);
