@@ -95,6 +95,8 @@ static int main_serve(const struct main_arguments *arguments)
 	if (server_start(server, &loop, arguments->config, arguments->socket, &error)) {
 		fprintf(stderr, "perceptd: %s\n", error.text);
 		wire_error_fini(&error);
+		uv_loop_close(&loop);
+		free(server);
 		return 1;
 	}
 	uv_run(&loop, UV_RUN_DEFAULT);

@@ -112,8 +112,12 @@ int server_start(struct server *server, uv_loop_t *loop, const char *config, con
 		return error->code;
 	if (server->settings.log >= 0)
 		log_set_level((enum log_level)server->settings.log);
-	if (server_make_instance(server) || listen_open(&server->listener, socket, error))
-		return error->code ? error->code : wire_error_set(error, WIRE_INTERNAL, "The kernel has no random numbers.");
+	if (server_make_instance(server))
+		wire_error_set(error, WIRE_INTERNAL, "The kernel has no random numbers.");
+	if (error->code || listen_open(&server->listener, socket, error)) {
+		settings_fini(&server->settings);
+		return error->code;
+	}
 	err = server_accept_start(server);
 	if (err)
 		return wire_error_set(error, WIRE_INTERNAL, "Cannot watch the socket: %s.", strerror(-err));

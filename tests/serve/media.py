@@ -114,6 +114,7 @@ def many():
 def stray():
     """descriptors without a frame end the connection and are closed"""
     client = daemon.client()
+    client.call("ping")
     before = daemon.descriptors()
     bad = daemon.client()
     bad.raw(b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n', [0, 0, 0])
