@@ -9,7 +9,8 @@
 struct interrupt {
 	int fd; /* a signalfd, or -1 */
 	int hit;
-	sigset_t before;
+	sigset_t mask;                /* as it was before */
+	struct sigaction actions[2];  /* likewise */
 	struct percept_connection *connection;
 };
 
