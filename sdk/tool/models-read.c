@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+
+#include "sdk/nn/template.h"
 
 const char *model_type_name(enum nn_type type)
 {
@@ -22,25 +23,6 @@ void model_types(const struct model *m, char *text, size_t size)
 	for (size_t i = 0; i <= NN_OTHER && n < size; i++)
 		if (m->type_parameters[i])
 			n += (size_t)snprintf(text + n, size - n, "%s%s", n ? ", " : "", model_type_name((enum nn_type)i));
-}
-
-static int model_has_template(const char *path)
-{
-	static const char *const names[] = {"chat_template.jinja", "chat_template.json"};
-	char file[PATH_MAX + 32], line[4096];
-	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-		snprintf(file, sizeof file, "%s/%s", path, names[i]);
-		if (access(file, R_OK) == 0)
-			return 1;
-	}
-	snprintf(file, sizeof file, "%s/tokenizer_config.json", path);
-	FILE *in = fopen(file, "re");
-	int found = 0;
-	while (in && !found && fgets(line, sizeof line, in))
-		found = strstr(line, "\"chat_template\"") != NULL;
-	if (in)
-		fclose(in);
-	return found;
 }
 
 /* A model card begins with lines between "---"; one of them is "license: NAME". */
@@ -146,7 +128,9 @@ int model_read(struct model *m, const char *path, struct nn_error *error)
 	if (!license_of_card(m->path, m->license, sizeof m->license) && !*m->license &&
 	    !license_of_file(m->path, m->license, sizeof m->license))
 		snprintf(m->license, sizeof m->license, "not stated");
-	m->template = model_has_template(m->path);
+	char *template = nn_template_find(m->path);
+	m->template = template != NULL;
+	free(template);
 	return 0;
 }
 

@@ -76,6 +76,17 @@ static int start_open_log(struct start *s, struct percept_error *error)
 	return fd;
 }
 
+/* The daemon works in "/": a configuration that is named from here is named from there. */
+static int start_absolute_config(const char *here)
+{
+	char path[2 * PATH_MAX];
+	const char *config = getenv("PERCEPT_CONFIG");
+	if (!config || !*config || *config == '/')
+		return 0;
+	snprintf(path, sizeof path, "%s/%s", here, config);
+	return setenv("PERCEPT_CONFIG", path, 1) < 0 ? -errno : 0;
+}
+
 /* In the process that becomes the daemon: nothing of the terminal's is kept. */
 static void start_become(const struct start *s, int log, int report)
 {
@@ -221,9 +232,9 @@ static int start_prepare(struct start *s, const char *path, struct percept_error
 {
 	struct wire_error why = {0};
 	char here[PATH_MAX] = "";
-	if (*path != '/' && !getcwd(here, sizeof here))
+	if (!getcwd(here, sizeof here) && *path != '/')
 		return start_fail(error, -errno, "No absolute path for", path);
-	int n = snprintf(s->socket, sizeof s->socket, "%s%s%s", here, *here ? "/" : "", path);
+	int n = snprintf(s->socket, sizeof s->socket, "%s%s%s", *path == '/' ? "" : here, *path == '/' ? "" : "/", path);
 	if (n < 0 || (size_t)n >= sizeof s->socket)
 		return start_fail(error, -ENAMETOOLONG, "Too long a path:", path);
 	int r = wire_socket_folder(s->socket, &why);
@@ -234,6 +245,9 @@ static int start_prepare(struct start *s, const char *path, struct percept_error
 		wire_error_fini(&why);
 		return r;
 	}
+	r = start_absolute_config(here);
+	if (r < 0)
+		return start_fail(error, r, "No absolute path for", "PERCEPT_CONFIG");
 	r = place_program("perceptd", s->program);
 	return r < 0 ? start_fail(error, r, "No perceptd is installed at", s->program) : 0;
 }
