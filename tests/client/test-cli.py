@@ -5,6 +5,10 @@ import json, os, signal, struct, subprocess, sys, time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import fake, tap
 from tap import contains, equal
+import signal as _signal
+
+# A shell's background job ignores SIGINT, and would pass that on to the programs under test.
+_signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"picture"
 
