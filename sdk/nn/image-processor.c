@@ -181,44 +181,9 @@ static void processor_numbers(struct processor_reader *r, struct nn_image_proces
 	}
 }
 
-/* The file, or the same object inside processor_config.json; NULL where there is neither. */
-static int processor_open(const char *directory, cJSON **root, struct nn_error *error)
+static int processor_read(struct nn_image_processor *p, const cJSON *root, uint32_t image_size, struct nn_error *error)
 {
-	struct text text;
-	int failed = text_read(&text, directory, "preprocessor_config.json", PROCESSOR_FILE_LIMIT, error);
-	int inside = failed == -ENOENT;
-
-	*root = NULL;
-	if (inside)
-		failed = text_read(&text, directory, "processor_config.json", PROCESSOR_FILE_LIMIT, error);
-	if (failed)
-		return failed == -ENOENT ? 0 : failed;
-	*root = cJSON_ParseWithLength(text.data, text.n);
-	text_free(&text);
-	if (inside && *root) {
-		cJSON *own = cJSON_DetachItemFromObjectCaseSensitive(*root, "image_processor");
-
-		cJSON_Delete(*root);
-		*root = own;
-		return 0;
-	}
-	if (!cJSON_IsObject(*root)) {
-		cJSON_Delete(*root);
-		*root = NULL;
-		return nn_fail(error, -EINVAL, "preprocessor_config.json in %s is not a JSON object.", directory);
-	}
-	return 0;
-}
-
-int nn_image_processor_load(struct nn_image_processor *p, const char *directory, uint32_t image_size, struct nn_error *error)
-{
-	struct processor_reader r = {.error = error};
-	cJSON *root;
-	int failed = processor_open(directory, &root, error);
-
-	if (failed)
-		return failed;
-	r.root = root;
+	struct processor_reader r = {.root = root, .error = error};
 	const struct processor_kind *kind = processor_kind(root);
 
 	*p = (struct nn_image_processor){0};
@@ -232,8 +197,44 @@ int nn_image_processor_load(struct nn_image_processor *p, const char *directory,
 	if (kind->crop_pct && !r.failed)
 		processor_convnext(&r, p);
 	processor_numbers(&r, p, kind);
-	cJSON_Delete(root);
 	return r.failed;
+}
+
+int nn_image_processor_parse(struct nn_image_processor *p, const char *json, size_t bytes, uint32_t image_size,
+			     struct nn_error *error)
+{
+	cJSON *root = cJSON_ParseWithLength(json, bytes);
+	int failed = -EINVAL;
+
+	if (cJSON_IsObject(root))
+		failed = processor_read(p, root, image_size, error);
+	else
+		nn_fail(error, failed, "preprocessor_config.json is not a JSON object.");
+	cJSON_Delete(root);
+	return failed;
+}
+
+/* preprocessor_config.json, or the same object inside processor_config.json, or neither. */
+int nn_image_processor_load(struct nn_image_processor *p, const char *directory, uint32_t image_size, struct nn_error *error)
+{
+	struct text text;
+	int failed = text_read(&text, directory, "preprocessor_config.json", PROCESSOR_FILE_LIMIT, error);
+	cJSON *root;
+
+	if (!failed) {
+		failed = nn_image_processor_parse(p, text.data, text.n, image_size, error);
+		text_free(&text);
+		return failed;
+	}
+	if (failed == -ENOENT)
+		failed = text_read(&text, directory, "processor_config.json", PROCESSOR_FILE_LIMIT, error);
+	if (failed && failed != -ENOENT)
+		return failed;
+	root = failed ? NULL : cJSON_ParseWithLength(text.data, text.n);
+	text_free(&text);
+	failed = processor_read(p, cJSON_GetObjectItemCaseSensitive(root, "image_processor"), image_size, error);
+	cJSON_Delete(root);
+	return failed;
 }
 
 /* LLaVA: a square with the picture in its middle. */

@@ -28,6 +28,9 @@ struct nn_image_processor {
 };
 /* `path`: a model directory. `image_size` is used for sizes the file leaves out; without a file CLIP's values hold. */
 int nn_image_processor_load(struct nn_image_processor *p, const char *directory, uint32_t image_size, struct nn_error *error);
+/* The same from the text of the file. */
+int nn_image_processor_parse(struct nn_image_processor *p, const char *json, size_t bytes, uint32_t image_size,
+			     struct nn_error *error);
 /* One picture u8 [h][w][3] to planar pixels f32 [3][*out_h][*out_w] in c's arena. */
 float *nn_image_prepare(struct nn *c, const struct nn_image_processor *p, const uint8_t *rgb, uint32_t width, uint32_t height,
 			uint32_t *out_width, uint32_t *out_height, struct nn_error *error);

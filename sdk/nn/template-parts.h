@@ -107,6 +107,9 @@ struct parser {
 struct node *parse_expression(struct parser *p);            /* with "x if y else z" */
 struct node *parse_expression_plain(struct parser *p);      /* without */
 struct node *parse_tuple(struct parser *p, int conditional); /* a, b, c */
+struct node *parse_primary(struct parser *p);
+struct node *parse_postfix(struct parser *p, struct node *node); /* members, items and calls behind `node` */
+struct node *parse_call(struct parser *p, struct node *of);
 struct node *parse_call_arguments(struct parser *p, struct node *call);
 struct node *parse_filters(struct parser *p, struct node *node, int block);
 struct node *parser_node(struct parser *p, enum node_kind kind);

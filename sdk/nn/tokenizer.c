@@ -97,45 +97,42 @@ static int tokenizer_lay_bytes(struct nn_tokenizer *t)
 	return failed;
 }
 
-static cJSON *tokenizer_read_config(const char *directory)
+struct nn_tokenizer *nn_tokenizer_parse(const char *json, size_t bytes, const char *config, size_t config_bytes,
+					struct nn_error *error)
 {
-	struct text text;
-	cJSON *config = NULL;
+	struct nn_tokenizer *t = calloc(1, sizeof(*t));
+	cJSON *settings = config ? cJSON_ParseWithLength(config, config_bytes) : NULL;
+	int failed = t ? 0 : -ENOMEM;
 
-	if (!text_read(&text, directory, "tokenizer_config.json", CONFIG_FILE_LIMIT, NULL)) {
-		config = cJSON_ParseWithLength(text.data, text.n);
-		text_free(&text);
+	if (t) {
+		t->bos = t->eos = -1;
+		failed = tokenizer_load(t, json, bytes, settings, error);
 	}
-	return config;
+	if (!failed)
+		failed = tokenizer_lay_bytes(t);
+	cJSON_Delete(settings);
+	if (!failed)
+		return t;
+	nn_fail(error, failed, "There is not enough memory for the tokenizer.");
+	nn_tokenizer_close(t);
+	return NULL;
 }
 
 struct nn_tokenizer *nn_tokenizer_open(const char *directory, struct nn_error *error)
 {
-	struct nn_tokenizer *t = calloc(1, sizeof(*t));
-	struct text text = {0};
-	cJSON *config = NULL;
-	int failed;
+	struct nn_tokenizer *t = NULL;
+	struct text text, config;
+	int failed = text_read(&text, directory, "tokenizer.json", TOKENIZER_FILE_LIMIT, error);
 
-	if (!t) {
-		nn_fail(error, -ENOMEM, "There is not enough memory for the tokenizer.");
-		return NULL;
-	}
-	t->bos = t->eos = -1;
-	failed = text_read(&text, directory, "tokenizer.json", TOKENIZER_FILE_LIMIT, error);
 	if (failed == -ENOENT)
 		nn_fail(error, failed, "%s has no tokenizer.json.", directory);
-	if (!failed) {
-		config = tokenizer_read_config(directory);
-		failed = tokenizer_load(t, text.data, text.n, config, error);
-	}
-	if (!failed && (failed = tokenizer_lay_bytes(t)))
-		nn_fail(error, failed, "There is not enough memory for the tokenizer.");
-	cJSON_Delete(config);
-	text_free(&text);
-	if (failed) {
-		nn_tokenizer_close(t);
+	if (failed)
 		return NULL;
-	}
+	failed = text_read(&config, directory, "tokenizer_config.json", CONFIG_FILE_LIMIT, error);
+	if (!failed || failed == -ENOENT)
+		t = nn_tokenizer_parse(text.data, text.n, config.data, config.n, error);
+	text_free(&config);
+	text_free(&text);
 	return t;
 }
 

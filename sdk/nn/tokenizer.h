@@ -26,6 +26,9 @@ enum nn_encode {
 
 /* From a model directory (tokenizer.json, tokenizer_config.json). NULL and *error on failure. [any] */
 struct nn_tokenizer *nn_tokenizer_open(const char *directory, struct nn_error *error);
+/* The same from the text of a tokenizer.json and, or NULL, of a tokenizer_config.json. */
+struct nn_tokenizer *nn_tokenizer_parse(const char *json, size_t bytes, const char *config, size_t config_bytes,
+					struct nn_error *error);
 void nn_tokenizer_close(struct nn_tokenizer *t);
 /* Appends to *ids. Linear in `bytes`; invalid UTF-8 is survived. `flags`: set of enum nn_encode. [any] */
 int nn_tokenizer_encode(const struct nn_tokenizer *t, const char *text, size_t bytes, unsigned flags, struct nn_ids *ids,
