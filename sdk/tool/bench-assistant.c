@@ -14,6 +14,15 @@
 
 struct bench_run {
 	double prefill_tokens, prefill_ms, decode_tokens, decode_ms, encode_ms, first_token_ms;
+	int end; /* the token that ended the answer, or -1 */
+};
+
+/* What all requests of a measurement have in common. */
+struct bench {
+	struct tool *tool;
+	struct percept_connection *connection;
+	unsigned words, answer;
+	int end; /* a token that is not to come, so that answers are as long as asked for; -1: none known yet */
 };
 
 static uint64_t bench_seed(void)
@@ -36,16 +45,24 @@ static char *bench_words(unsigned words, uint64_t seed)
 	return fclose(out) == 0 ? text : NULL;
 }
 
-static int bench_ask(struct tool *tool, struct percept_connection *c, struct percept_input *input, struct bench_run *run)
+/* The last token, if it was one that ends answers. */
+static int bench_end_token(const cJSON *result)
+{
+	const cJSON *tokens = cJSON_GetObjectItemCaseSensitive(result, "tokens");
+	const cJSON *last = cJSON_GetArrayItem(tokens, cJSON_GetArraySize(tokens) - 1);
+	return strcmp(json_text(result, "finish_reason"), "stop") == 0 && cJSON_IsNumber(last) ? last->valueint : -1;
+}
+
+static int bench_ask(struct bench *b, struct percept_input *input, struct bench_run *run)
 {
 	struct percept_error error = {0};
 	struct percept_answer answer;
 	struct interrupt interrupt;
-	interrupt_begin(&interrupt, c);
-	int r = percept_call_input(c, "response.create", input, NULL, &answer, &error);
+	interrupt_begin(&interrupt, b->connection);
+	int r = percept_call_input(b->connection, "response.create", input, NULL, &answer, &error);
 	interrupt_end(&interrupt);
 	if (r < 0)
-		return tool_fail(tool, &error);
+		return tool_fail(b->tool, &error);
 	cJSON *result = cJSON_Parse(answer.result);
 	const cJSON *usage = cJSON_GetObjectItemCaseSensitive(result, "usage");
 	const cJSON *timings = cJSON_GetObjectItemCaseSensitive(result, "timings");
@@ -55,33 +72,52 @@ static int bench_ask(struct tool *tool, struct percept_connection *c, struct per
 	run->decode_ms = json_number(timings, "decode_ms");
 	run->encode_ms = json_number(timings, "encode_ms");
 	run->first_token_ms = json_number(timings, "first_token_ms");
+	run->end = bench_end_token(result);
 	cJSON_Delete(result);
 	percept_answer_clear(&answer);
 	return interrupt.hit ? TOOL_INTERRUPTED : TOOL_DONE;
 }
 
-/* One request: `words` of text, or a picture when there are none. */
-static int bench_once(struct tool *tool, struct percept_connection *c, unsigned words, unsigned answer, struct bench_run *run)
+static int bench_set_options(const struct bench *b, struct percept_input *input)
+{
+	char most[16], bias[32];
+	snprintf(most, sizeof most, "%u", b->answer);
+	snprintf(bias, sizeof bias, "{\"%d\":-100}", b->end);
+	if (percept_input_set(input, "max_output_tokens", most, NULL) < 0 || percept_input_set(input, "stream", "false", NULL) < 0 ||
+	    percept_input_set(input, "return_tokens", "true", NULL) < 0 ||
+	    (b->end >= 0 && percept_input_set(input, "logit_bias", bias, NULL) < 0))
+		return tool_no_memory(b->tool);
+	return b->tool->assistant ? tool_set_text(b->tool, input, "assistant", b->tool->assistant) : 0;
+}
+
+/* One request: text, or a picture when there are no words. */
+static int bench_once(struct bench *b, struct bench_run *run)
 {
 	uint64_t seed = bench_seed();
-	char most[16];
 	size_t n = 0;
 	struct percept_input *input = percept_input_new();
-	char *text = words ? bench_words(words, seed) : strdup("What is this?");
-	uint8_t *picture = words ? NULL : bench_picture(BENCH_PICTURE, BENCH_PICTURE, seed, &n);
-	int r = input && text && (words || picture) ? 0 : tool_no_memory(tool);
-	snprintf(most, sizeof most, "%u", answer);
+	char *text = b->words ? bench_words(b->words, seed) : strdup("What is this?");
+	uint8_t *picture = b->words ? NULL : bench_picture(BENCH_PICTURE, BENCH_PICTURE, seed, &n);
+	int r = input && text && (b->words || picture) ? 0 : tool_no_memory(b->tool);
 	if (r == 0 && ((picture && percept_input_bytes(input, "image", picture, n, NULL) < 0) ||
-		       percept_input_text(input, text, NULL) < 0 || percept_input_set(input, "max_output_tokens", most, NULL) < 0 ||
-		       percept_input_set(input, "stream", "false", NULL) < 0 || percept_input_set(input, "temperature", "1", NULL) < 0))
-		r = tool_no_memory(tool);
-	if (r == 0 && tool->assistant)
-		r = tool_set_text(tool, input, "assistant", tool->assistant);
+		       percept_input_text(input, text, NULL) < 0))
+		r = tool_no_memory(b->tool);
 	if (r == 0)
-		r = bench_ask(tool, c, input, run);
+		r = bench_set_options(b, input);
+	if (r == 0)
+		r = bench_ask(b, input, run);
 	percept_input_free(input);
 	free(text);
 	free(picture);
+	return r;
+}
+
+/* The first answer is not measured: it warms the pages, and tells which token ends answers. */
+static int bench_warm(struct bench *b)
+{
+	struct bench_run run = {.end = -1};
+	int r = bench_once(b, &run);
+	b->end = run.end;
 	return r;
 }
 
@@ -131,34 +167,41 @@ static int bench_sees(struct percept_connection *c, const char *assistant)
 	return sees;
 }
 
+static void bench_summarise(struct bench_assistant *a, const struct bench_run *text, const struct bench_run *pictures,
+			    unsigned runs)
+{
+	double first[BENCH_RUNS_MAX], encode[BENCH_RUNS_MAX];
+	for (unsigned i = 0; i < runs; i++) {
+		first[i] = text[i].first_token_ms;
+		encode[i] = pictures[i].encode_ms;
+	}
+	a->prefill_tokens = text[0].prefill_tokens;
+	a->prefill_per_second = bench_speed(text, runs, 0);
+	a->decode_tokens = text[0].decode_tokens;
+	a->decode_per_second = bench_speed(text, runs, 1);
+	a->first_token_ms = bench_median(first, runs);
+	a->encode_ms = bench_median(encode, runs);
+}
+
 int bench_assistant(struct tool *tool, struct bench_assistant *a, unsigned runs, unsigned prompt, unsigned answer)
 {
-	struct bench_run of_text[BENCH_RUNS_MAX], of_picture;
-	double encode[BENCH_RUNS_MAX], first[BENCH_RUNS_MAX];
-	struct percept_connection *c;
+	struct bench_run text[BENCH_RUNS_MAX], pictures[BENCH_RUNS_MAX] = {{0}};
+	struct bench b = {.tool = tool, .words = prompt, .answer = answer, .end = -1};
 	memset(a, 0, sizeof *a);
 	runs = runs < BENCH_RUNS_MAX ? runs : BENCH_RUNS_MAX;
-	int r = tool_connect(tool, &c);
+	int r = tool_connect(tool, &b.connection);
 	if (r)
 		return r;
-	r = bench_once(tool, c, prompt, 2, &of_text[0]); /* warms the pages, and is forgotten */
+	r = bench_warm(&b);
 	for (unsigned i = 0; i < runs && r == 0; i++)
-		r = bench_once(tool, c, prompt, answer, &of_text[i]);
-	int sees = r == 0 && bench_sees(c, tool->assistant);
-	for (unsigned i = 0; i < runs && r == 0 && sees; i++) {
-		r = bench_once(tool, c, 0, 1, &of_picture);
-		encode[i] = of_picture.encode_ms;
-	}
-	percept_close(c);
-	if (r)
-		return r;
-	for (unsigned i = 0; i < runs; i++)
-		first[i] = of_text[i].first_token_ms;
-	a->prefill_tokens = of_text[0].prefill_tokens;
-	a->prefill_per_second = bench_speed(of_text, runs, 0);
-	a->decode_tokens = of_text[0].decode_tokens;
-	a->decode_per_second = bench_speed(of_text, runs, 1);
-	a->first_token_ms = bench_median(first, runs);
-	a->encode_ms = sees ? bench_median(encode, runs) : 0;
-	return TOOL_DONE;
+		r = bench_once(&b, &text[i]);
+	int sees = r == 0 && bench_sees(b.connection, tool->assistant);
+	b.words = 0;
+	b.answer = 1;
+	for (unsigned i = 0; i < runs && r == 0 && sees; i++)
+		r = bench_once(&b, &pictures[i]);
+	percept_close(b.connection);
+	if (r == 0)
+		bench_summarise(a, text, pictures, runs);
+	return r;
 }
