@@ -76,15 +76,6 @@ void assistant_wait(struct assistant *assistant, struct assistant_waiter *waiter
 	assistant->waiters = waiter;
 }
 
-void assistant_unwait(struct assistant *assistant, struct assistant_waiter *waiter)
-{
-	for (struct assistant_waiter **at = &assistant->waiters; *at; at = &(*at)->next)
-		if (*at == waiter) {
-			*at = waiter->next;
-			return;
-		}
-}
-
 void assistant_explain(const struct assistant *assistant, struct wire_error *error)
 {
 	const struct wire_error *reason = &assistant->reason;

@@ -58,7 +58,6 @@ void assistant_load(struct assistant *assistant);
 void assistant_unload(struct assistant *assistant);
 /* told() is called from the loop once it is neither starting nor draining; at once if that is so. [loop] */
 void assistant_wait(struct assistant *assistant, struct assistant_waiter *waiter);
-void assistant_unwait(struct assistant *assistant, struct assistant_waiter *waiter);
 /* A ready engine for a new resolved form (both taken over) takes the place of the present one, which drains. [loop] */
 void assistant_swap(struct assistant *assistant, struct engine *engine, cJSON *resolved);
 /* It left the configuration. [loop] */

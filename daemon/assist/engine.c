@@ -292,12 +292,6 @@ int engine_call(struct engine *engine, struct hop_call *call, const char *method
 	return hop_send(engine->hop, call, method, params, fds, n_fds);
 }
 
-void engine_drop(struct engine *engine, struct hop_call *call)
-{
-	if (engine->hop)
-		hop_drop(engine->hop, call);
-}
-
 void engine_drain(struct engine *engine, unsigned limit_ms)
 {
 	if (engine->state == ENGINE_GONE)

@@ -36,7 +36,6 @@ void engine_set_events(struct engine *engine, const struct engine_events *events
 /* hop_send to it; it must be ready or draining. [loop] */
 int engine_call(struct engine *engine, struct hop_call *call, const char *method, cJSON *params, const int *fds,
 		unsigned n_fds);
-void engine_drop(struct engine *engine, struct hop_call *call);
 /* Lets the calls in flight end, then makes it exit; `limit_ms` later it is ended anyway (0: no limit). [loop] */
 void engine_drain(struct engine *engine, unsigned limit_ms);
 /* Ends it now; `why` becomes the answer of its calls. [loop] */

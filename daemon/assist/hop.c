@@ -231,12 +231,6 @@ int hop_send(struct hop *hop, struct hop_call *call, const char *method, cJSON *
 	return 0;
 }
 
-void hop_drop(struct hop *hop, struct hop_call *call)
-{
-	if (call->next)
-		hop_unlink(hop, call);
-}
-
 void hop_finish(struct hop *hop)
 {
 	if (!hop->closed)

@@ -24,7 +24,7 @@ struct hop_call_events {
 	void (*notify)(void *arg, const char *method, cJSON *frame);
 };
 
-/* A call in flight; the caller's memory, which stays until the reply or hop_drop. */
+/* A call in flight; the caller's memory, which stays until the reply or hop_free. */
 struct hop_call {
 	double id;
 	const struct hop_call_events *events;
@@ -47,8 +47,6 @@ void hop_free(struct hop *hop);
 /* Sends a request. `params` is taken over, `fds` are taken over (closed once sent), in every case. 0 or -errno, when
  * there will be no reply. [loop] */
 int hop_send(struct hop *hop, struct hop_call *call, const char *method, cJSON *params, const int *fds, unsigned n_fds);
-/* Forgets a call in flight: its answer will be ignored. [loop] */
-void hop_drop(struct hop *hop, struct hop_call *call);
 /* Reads what is still there. [loop] */
 void hop_finish(struct hop *hop);
 /* Answers every call in flight with a copy of `error`. [loop] */

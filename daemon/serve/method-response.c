@@ -1,4 +1,9 @@
 /* method-response.c - response.create, embedding.create, token.count: requests that an assistant works on. */
+/*
+ * Who ends a request early: while it is queued or its media are decoded, perceptd does (a deadline is -32009, as there is no
+ * text yet; a cancellation gives a result without text); from then on its engine does (a deadline gives "incomplete", a
+ * cancellation "cancelled", each with the text so far).
+ */
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
