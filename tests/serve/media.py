@@ -116,11 +116,12 @@ def stray():
     client = daemon.client()
     client.call("ping")
     before = daemon.descriptors()
-    bad = daemon.client()
-    bad.raw(b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n', [0, 0, 0])
+    bad, null = daemon.client(), os.open("/dev/null", os.O_RDONLY)
+    bad.raw(b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n', [null] * 3)
     assert bad.frame()[0]["error"]["code"] == -32600
     bad.close()
-    unused = client.call("ping", fds=[0, 0])
+    unused = client.call("ping", fds=[null, null])
+    os.close(null)
     assert unused["result"] == {}
     assert wait_for(lambda: daemon.descriptors() <= before), (before, daemon.descriptors())
 

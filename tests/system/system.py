@@ -26,7 +26,8 @@ class Client:
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
             sent = self.sock.sendmsg([data], rights)
             data = data[sent:]
-        self.sock.sendall(data)
+        if data:
+            self.sock.sendall(data)
 
     def send(self, method, params=None, id=None, tail=b"", fds=(), **members):
         frame = {"jsonrpc": "2.0", "method": method}
