@@ -9,9 +9,9 @@ static void status_print_daemon(const cJSON *status)
 	char bytes[32];
 	const cJSON *requests = cJSON_GetObjectItemCaseSensitive(status, "requests");
 	const cJSON *cache = cJSON_GetObjectItemCaseSensitive(status, "cache");
-	printf("perceptd %s, process %.0f, up %.0f s, %.0f connections, configuration %.0f\n", json_text(status, "version"),
+	printf("perceptd %s, process %.0f, up %.0f s, %.0f connection%s, configuration %.0f\n", json_text(status, "version"),
 	       json_number(status, "pid"), json_number(status, "uptime_s"), json_number(status, "connections"),
-	       json_number(status, "generation"));
+	       json_number(status, "connections") == 1 ? "" : "s", json_number(status, "generation"));
 	printf("requests: %.0f done, %.0f failed, %.0f cancelled\n", json_number(requests, "done"), json_number(requests, "failed"),
 	       json_number(requests, "cancelled"));
 	printf("embedding cache: %.0f entries, %s, %.0f hits, %.0f misses\n\n", json_number(cache, "entries"),
