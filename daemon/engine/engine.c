@@ -2,6 +2,7 @@
 #include "daemon/engine/engine.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,7 +15,6 @@
 
 /* What the engine has computed is worth nothing to a peer that is gone; a plugin that hangs may not keep it. */
 #define ENGINE_END_MS 3000
-#define ENGINE_CLOCK_MS 10
 #define ENGINE_PROGRESS_MS 100
 
 const char *const engine_stage_names[STAGES] = {"prompt", "media", "encode", "connect", "prefill", "decode"};
@@ -292,15 +292,28 @@ static void engine_on_clock(uv_timer_t *timer)
 	list_each(node, after, &engine->requests) {
 		struct request *request = list_entry(node, struct request, node);
 
-		if (request->deadline > 0 && now >= request->deadline)
+		if (request->deadline > 0 && now >= request->deadline && atomic_load(&request->stop) == REQUEST_RUNS)
 			pipeline_stop(request, REQUEST_LATE);
 	}
+	engine_watch_deadlines(engine);
 }
 
 void engine_watch_deadlines(struct engine *engine)
 {
-	if (!uv_is_active((uv_handle_t *)&engine->clock))
-		uv_timer_start(&engine->clock, engine_on_clock, ENGINE_CLOCK_MS, ENGINE_CLOCK_MS);
+	struct list *node, *after;
+	double nearest = 0, left;
+
+	list_each(node, after, &engine->requests) {
+		const struct request *request = list_entry(node, struct request, node);
+
+		if (request->deadline > 0 && atomic_load(&request->stop) == REQUEST_RUNS &&
+		    (nearest == 0 || request->deadline < nearest))
+			nearest = request->deadline;
+	}
+	left = nearest - clock_now_ms();
+	uv_update_time(engine->loop);
+	if (nearest > 0)
+		uv_timer_start(&engine->clock, engine_on_clock, left > 0 ? (uint64_t)ceil(left) : 0, 0);
 }
 
 void engine_end(struct engine *engine, int exit_code)
