@@ -6,9 +6,6 @@
 #include "daemon/engine/prompt.h"
 #include "daemon/engine/json-file.h"
 
-#pragma weak nn_template_render
-#pragma weak nn_template_default_limits
-
 static const char *prompt_special_at(const void *arg, size_t i, int32_t *id)
 {
 	return nn_tokenizer_special_at(arg, i, id);

@@ -9,10 +9,6 @@
 
 #include "daemon/engine/json-file.h"
 
-#pragma weak nn_template_find
-#pragma weak nn_template_new
-#pragma weak nn_template_free
-
 #define TEXT_MAX_IDS (1u << 26)
 
 const char *const text_media_names[TEXT_MEDIA] = {"image", "audio", "video"};
@@ -83,7 +79,7 @@ static int32_t text_start_token(const struct text *text)
 static int text_open_template(struct text *text, const char *directory, struct wire_error *error)
 {
 	struct nn_error why = {0};
-	char *source = nn_template_find ? nn_template_find(directory) : NULL;
+	char *source = nn_template_find(directory);
 
 	if (!source)
 		return 0;
