@@ -1,8 +1,8 @@
 #!/bin/sh
 # check-layers.sh - every #include keeps the order of tests/layers.order. TAP.
 cd "${top_srcdir:-.}" || exit 1
-git ls-files >/dev/null 2>&1 && list="git ls-files" || list="find . -type f -printf %P\n"
-$list | grep -E '^(sdk|daemon|plugins)/.*\.[ch]$' | grep -v '^sdk/template/' | sort | xargs awk '
+files=$(git ls-files sdk daemon plugins 2>/dev/null)
+printf '%s\n' "${files:-$(find sdk daemon plugins -type f)}" | grep -E '^(sdk|daemon|plugins)/.*\.[ch]$' | grep -v '^sdk/template/' | sort | xargs awk '
 BEGIN {
 	while ((getline line < "tests/layers.order") > 0) {
 		if (line ~ /^#/ || line !~ /:/) continue
