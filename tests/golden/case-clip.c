@@ -77,13 +77,28 @@ static void clip_vision(struct golden *g, const char *model, const cJSON *option
 	if (!part_open(&p, g, "clip", model, options, 1) && !clip_pictures(&p, g, &features, &pooled)) {
 		part_check_taps(&p, g, "");
 		golden_check(g, "out.llava_feature", features.data, features.n);
+		clip_check_tap(&p, g, "final", "out.last_hidden_state");
+		clip_check_tap(&p, g, "pooled", "out.pooler_output");
 		clip_check_tap(&p, g, "pooled", "out.pooled");
-		if (golden_tensor(&g->io, NULL, "out.image_embeds"))
-			golden_check(g, "out.image_embeds", pooled.data, pooled.n);
+		golden_check(g, "out.image_embeds", pooled.data, pooled.n);
 	}
 	part_close(&p);
 	free(features.data);
 	free(pooled.data);
+}
+
+/* Whether the pictures are of another size than the tower's. */
+static int clip_other_size(const struct golden *g)
+{
+	const struct golden_tensor *pixels = golden_tensor(&g->io, "F32", "in.pixel_values");
+	cJSON *config = golden_json(g->path, "config.json");
+	const cJSON *inner = cJSON_GetObjectItem(config, "vision_config");
+	const cJSON *size = cJSON_GetObjectItem(inner ? inner : config, "image_size");
+	const uint64_t side = cJSON_IsNumber(size) ? (uint64_t)size->valuedouble : 224;
+	const int other = pixels && pixels->rank == 4 && (pixels->shape[2] != side || pixels->shape[3] != side);
+
+	cJSON_Delete(config);
+	return other;
 }
 
 void case_clip_vision(struct golden *g)
@@ -91,7 +106,7 @@ void case_clip_vision(struct golden *g)
 	cJSON *call = golden_json(g->path, "call.json"), *options = cJSON_CreateObject();
 	char hub[PATH_MAX + 64], variant[PATH_MAX];
 
-	if (cJSON_IsTrue(cJSON_GetObjectItem(call, "interpolate")))
+	if (cJSON_IsTrue(cJSON_GetObjectItem(call, "interpolate")) || clip_other_size(g))
 		cJSON_AddStringToObject(options, "interpolate", "true");
 	clip_vision(g, g->path, options);
 	snprintf(hub, sizeof(hub), "%s/config.hub.json", g->path);

@@ -84,6 +84,19 @@ static int decode_matches(const struct media_answer *answer, int memory, const s
 	return equal;
 }
 
+/* out.NAME and further readings of the same file: out.NAME.no_exif, out.NAME.shifted. */
+static void decode_seen(struct golden *g, const char *name)
+{
+	const size_t n = strlen(name);
+
+	for (size_t i = 0; i < g->io.n; i++) {
+		const char *rest = g->io.all[i].name;
+
+		if (!strncmp(rest, "out.", 4) && !strncmp(rest + 4, name, n) && (rest[4 + n] == '.' || !rest[4 + n]))
+			g->io.all[i].seen = 1;
+	}
+}
+
 static void decode_good(struct golden *g, const struct media_peer *peer, const char *path, const char *name)
 {
 	const struct golden_tensor *want = golden_tensor(&g->io, "U8", "out.%s", name);
@@ -95,6 +108,7 @@ static void decode_good(struct golden *g, const struct media_peer *peer, const c
 
 	if (!want)
 		return;
+	decode_seen(g, name);
 	if (decode_file(peer, path, &answer, &memory, DECODE_TIMEOUT_MS)) {
 		golden_fail(g, "%s: percept-media did not answer", name);
 	} else if (answer.status) {

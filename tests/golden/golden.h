@@ -14,6 +14,7 @@ struct golden_tensor {
 	uint32_t rank;
 	size_t n;                /* values */
 	const void *data;        /* aligned to 4 */
+	int seen;                /* a verdict was given on it */
 };
 
 /* All tensors of a file; `bytes` holds them. Zeroed: none. */
@@ -49,11 +50,13 @@ const struct golden_tensor *golden_tensor(const struct golden_tensors *t, const 
 
 /* Prints a line on the output called `name`: the largest differences and the verdict. */
 void golden_compare(struct golden *g, const char *name, const float *got, size_t n_got, const float *want, size_t n_want);
-/* The same against the tensor `name` of io; missing: fails. */
+/* The same against the tensor `name` of io; if that lacks it, nothing is said: a case need not have every output. */
 void golden_check(struct golden *g, const char *name, const float *got, size_t n);
 void golden_check_ids(struct golden *g, const char *name, const int32_t *got, size_t n_got, const int32_t *want, size_t n_want);
 /* A verdict with no numbers. */
 void golden_verdict(struct golden *g, const char *name, int passed);
+/* Says which of io's "out." tensors nothing was compared with. */
+void golden_left_out(const struct golden *g);
 /* Something went wrong before there was anything to compare. */
 void golden_fail(struct golden *g, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void golden_skip(struct golden *g, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -82,6 +82,8 @@ static enum verdict run(const char *path)
 		runner(&g);
 	else
 		golden_skip(&g, "unknown architecture%s%s", architecture ? ": " : "", architecture ? architecture : "");
+	if (!g.skip[0])
+		golden_left_out(&g);
 	enum verdict v = g.failed ? FAIL : g.skip[0] ? SKIP : g.checked ? PASS : FAIL;
 
 	if (v == SKIP)
