@@ -5,9 +5,9 @@
 #include <errno.h>
 #include <malloc.h>
 
-/* The allocator's own caches make the first cycles grow, and single ones at any time; a leak grows in each of several
+/* The allocator's own caches make the first cycles grow, and single ones at any time; a leak grows in each of many
  * windows of cycles, by at least a pointer's size a cycle and by more than those caches do. */
-enum { LEAK_WINDOWS = 3, LEAK_CYCLES = 100, LEAK_LEAST = 3, LEAK_MS = 1500, LEAK_BYTES = 8, LEAK_NOISE = 512 };
+enum { LEAK_WINDOWS = 10, LEAK_CYCLES = 100, LEAK_LEAST = 3, LEAK_MS = 1500, LEAK_BYTES = 8, LEAK_NOISE = 512 };
 
 /* One cycle; CHECK_OK to go on. */
 typedef enum check_verdict check_cycle(struct check *c, void *instance);
@@ -46,14 +46,15 @@ static enum check_verdict leak_window(struct check *c, void *instance, check_cyc
 
 static enum check_verdict leak_search(struct check *c, void *instance, check_cycle *cycle, const char *what)
 {
-	unsigned n, growing = 0, descriptors = 0;
-	size_t before = 0, first = 0;
+	unsigned n, cycles = 0, descriptors = 0;
+	size_t before, first = 0;
+	int grows = 1;
 	enum check_verdict v = CHECK_OK;
 
 	if (!leak_bytes())
 		return check_skip(c, "the allocator of this program does not count");
 	/* The window before the first is a warm-up. */
-	for (int i = -1; i < LEAK_WINDOWS; i++) {
+	for (int i = -1; i < LEAK_WINDOWS && grows; i++) {
 		before = leak_bytes();
 		if (!i) {
 			first = before;
@@ -62,14 +63,16 @@ static enum check_verdict leak_search(struct check *c, void *instance, check_cyc
 		v = leak_window(c, instance, cycle, &n);
 		if (v != CHECK_OK)
 			return v;
-		growing += i >= 0 && leak_bytes() >= before + (n * LEAK_BYTES > LEAK_NOISE ? n * LEAK_BYTES : LEAK_NOISE);
+		if (i < 0)
+			continue;
+		cycles += n;
+		grows = leak_bytes() >= before + (n * LEAK_BYTES > LEAK_NOISE ? n * LEAK_BYTES : LEAK_NOISE);
 	}
-	if (growing == LEAK_WINDOWS)
-		return check_no(c, "%s leaves memory behind: about %zu bytes each time.", what,
-				(leak_bytes() - first) / (LEAK_WINDOWS * n));
+	if (grows)
+		return check_no(c, "%s leaves memory behind: about %zu bytes each time.", what, (leak_bytes() - first) / cycles);
 	if (leak_descriptors() > descriptors)
 		return check_no(c, "%s leaves descriptors open: %u more after %u times.", what,
-				leak_descriptors() - descriptors, LEAK_WINDOWS * n);
+				leak_descriptors() - descriptors, cycles);
 	return CHECK_OK;
 }
 

@@ -1,0 +1,200 @@
+/* assembly-check.c - do the parts fit? What they say of themselves, and one clear sentence where they do not. */
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/engine/assembly.h"
+
+#define ASSEMBLY_MAX_DIM (1u << 20)
+
+static const char *assembly_model(const struct part *part)
+{
+	return part->model ? part->model : "no model";
+}
+
+/* Which lane a role like "image.encoder" belongs to, and what follows the dot. */
+static struct lane *assembly_lane(struct assembly *assembly, const char *role, const char **what)
+{
+	for (size_t i = 0; i < TEXT_MEDIA; i++) {
+		size_t n = strlen(text_media_names[i]);
+
+		if (strncmp(role, text_media_names[i], n) == 0 && role[n] == '.') {
+			*what = role + n + 1;
+			return &assembly->lanes[i];
+		}
+	}
+	return NULL;
+}
+
+static int assembly_learn_decoder(struct assembly *assembly, const struct part *part, struct call *call, struct wire_error *error)
+{
+	struct percept_decoder_info *info = &assembly->info;
+
+	assembly->decoder = part;
+	assembly->ops = part->plugin.api->ops;
+	*info = (struct percept_decoder_info){.size = sizeof(*info), .start = -1};
+	int r = assembly->ops->info(part->instance, info);
+
+	if (r)
+		return call_failed(call, r, "describe itself", error);
+	if (info->vocab == 0 || info->vocab > INT32_MAX || info->context == 0 || info->max_batch == 0 ||
+	    info->d_model > ASSEMBLY_MAX_DIM || info->n_end > 1024 || (info->n_end && !info->end))
+		return call_broken(call, error, "info() says vocab %u, context %u, max_batch %u, d_model %u, n_end %u", info->vocab,
+				   info->context, info->max_batch, info->d_model, info->n_end);
+	if (assembly->context == 0 || assembly->context > info->context)
+		assembly->context = info->context;
+	return 0;
+}
+
+static int assembly_learn_encoder(struct lane *lane, const struct part *part, struct call *call, struct wire_error *error)
+{
+	lane->encoder = part;
+	lane->encoder_ops = part->plugin.api->ops;
+	lane->encoder_info = (struct percept_encoder_info){.size = sizeof(lane->encoder_info)};
+	int r = lane->encoder_ops->info(part->instance, &lane->encoder_info);
+
+	if (r)
+		return call_failed(call, r, "describe itself", error);
+	if (lane->encoder_info.dim == 0 || lane->encoder_info.dim > ASSEMBLY_MAX_DIM ||
+	    lane->encoder_info.pooled_dim > ASSEMBLY_MAX_DIM)
+		return call_broken(call, error, "info() says dim %u, pooled_dim %u", lane->encoder_info.dim,
+				   lane->encoder_info.pooled_dim);
+	return 0;
+}
+
+static int assembly_learn_connector(struct lane *lane, const struct part *part, struct call *call, struct wire_error *error)
+{
+	lane->connector = part;
+	lane->connector_ops = part->plugin.api->ops;
+	lane->connector_info = (struct percept_connector_info){.size = sizeof(lane->connector_info), .position_components = 1};
+	int r = lane->connector_ops->info(part->instance, &lane->connector_info);
+
+	if (r)
+		return call_failed(call, r, "describe itself", error);
+	if (lane->connector_info.out_dim == 0 || lane->connector_info.out_dim > ASSEMBLY_MAX_DIM ||
+	    lane->connector_info.in_dim > ASSEMBLY_MAX_DIM)
+		return call_broken(call, error, "info() says in_dim %u, out_dim %u", lane->connector_info.in_dim,
+				   lane->connector_info.out_dim);
+	return 0;
+}
+
+int assembly_refuse_fusion(const struct assembly *assembly, const struct part *part, const struct percept_fusion_info *info,
+			   struct wire_error *error)
+{
+	uint32_t lacks = info->hooks & ~assembly->info.capabilities;
+
+	if (lacks)
+		return wire_error_set(error, WIRE_PARAMS,
+				      "Connector %s of %s works inside the decoder's layers (%s), but decoder %s of %s does not "
+				      "offer that: choose a decoder with these hooks, or a connector for token fusion.",
+				      part->plugin.api->name, assembly_model(part),
+				      lacks & PERCEPT_CAN_HOOK_LAYERS ? "before and after a layer" : "in its projections",
+				      assembly->decoder->plugin.api->name, assembly_model(assembly->decoder));
+	if (info->d_model != assembly->info.d_model)
+		return wire_error_set(error, WIRE_PARAMS,
+				      "Connector %s of %s was made for a decoder of %u values a token, but decoder %s of %s has %u.",
+				      part->plugin.api->name, assembly_model(part), info->d_model,
+				      assembly->decoder->plugin.api->name, assembly_model(assembly->decoder),
+				      assembly->info.d_model);
+	return wire_error_set(error, WIRE_PARAMS,
+			      "Connector %s of %s fuses features inside decoder %s; this version runs connectors that give tokens "
+			      "only.", part->plugin.api->name, assembly_model(part), assembly->decoder->plugin.api->name);
+}
+
+static int assembly_learn_fusion(struct assembly *assembly, const struct part *part, struct call *call, struct wire_error *error)
+{
+	const struct percept_fusion *ops = part->plugin.api->ops;
+	struct percept_fusion_info info = {.size = sizeof(info)};
+	int r = ops->info(part->instance, &info);
+
+	if (r)
+		return call_failed(call, r, "describe itself", error);
+	if (!assembly->decoder)
+		return 0;
+	return assembly_refuse_fusion(assembly, part, &info, error);
+}
+
+int assembly_learn(struct assembly *assembly, const struct part *part, struct call *call, struct wire_error *error)
+{
+	uint32_t kind = part->plugin.api->kind;
+	const char *what = part->role;
+	struct lane *lane = assembly_lane(assembly, part->role, &what);
+	int decoder = strcmp(part->role, "decoder") == 0;
+
+	if (decoder && kind == PERCEPT_DECODER)
+		return assembly_learn_decoder(assembly, part, call, error);
+	if (lane && strcmp(what, "encoder") == 0 && kind == PERCEPT_ENCODER)
+		return assembly_learn_encoder(lane, part, call, error);
+	if (lane && strcmp(what, "connector") == 0 && kind == PERCEPT_CONNECTOR)
+		return assembly_learn_connector(lane, part, call, error);
+	if (lane && strcmp(what, "connector") == 0 && kind == PERCEPT_FUSION)
+		return assembly_learn_fusion(assembly, part, call, error);
+	if ((decoder && kind == PERCEPT_REMOTE) || strcmp(what, "expert") == 0 || strcmp(what, "generator") == 0)
+		return wire_error_set(error, WIRE_PARAMS, "Plugin %s is a%s %s; this version does not run one as %s of an assistant.",
+				      part->plugin.api->name, kind == PERCEPT_ENCODER || kind == PERCEPT_EXPERT ? "n" : "",
+				      loader_kind_name(kind), part->role);
+	return wire_error_set(error, WIRE_PARAMS, "Plugin %s is a%s %s and cannot be %s of an assistant.", part->plugin.api->name,
+			      kind == PERCEPT_ENCODER || kind == PERCEPT_EXPERT ? "n" : "", loader_kind_name(kind), part->role);
+}
+
+static int assembly_check_lane(const struct assembly *assembly, size_t i, struct wire_error *error)
+{
+	const struct lane *lane = &assembly->lanes[i];
+	const struct part *e = lane->encoder, *c = lane->connector, *d = assembly->decoder;
+
+	if (!e != !c)
+		return wire_error_set(error, WIRE_PARAMS, "Assistant %s has %s.%s but no %s.%s: it needs both, or neither.",
+				      assembly->name, text_media_names[i], e ? "encoder" : "connector", text_media_names[i],
+				      e ? "connector" : "encoder");
+	if (!e)
+		return 0;
+	if (!(lane->encoder_info.modalities & (uint32_t)(PERCEPT_IMAGE << i)))
+		return wire_error_set(error, WIRE_PARAMS, "Encoder %s of %s does not take %s input.", e->plugin.api->name,
+				      assembly_model(e), text_media_names[i]);
+	if (lane->connector_info.in_dim && lane->connector_info.in_dim != lane->encoder_info.dim)
+		return wire_error_set(error, WIRE_PARAMS,
+				      "Encoder %s of %s gives %u values a token, but connector %s of %s takes %u.",
+				      e->plugin.api->name, assembly_model(e), lane->encoder_info.dim, c->plugin.api->name,
+				      assembly_model(c), lane->connector_info.in_dim);
+	if (lane->connector_info.out_dim != assembly->info.d_model)
+		return wire_error_set(error, WIRE_PARAMS,
+				      "Connector %s of %s gives embeddings of %u values, but decoder %s of %s takes %u.",
+				      c->plugin.api->name, assembly_model(c), lane->connector_info.out_dim, d->plugin.api->name,
+				      assembly_model(d), assembly->info.d_model);
+	return 0;
+}
+
+/* What a connector asks of a decoder. */
+static int assembly_check_abilities(const struct assembly *assembly, const struct lane *lane, struct wire_error *error)
+{
+	const struct {
+		int asked;
+		uint32_t capability;
+		const char *text;
+	} needs[] = {
+		{1, PERCEPT_CAN_EMBEDDINGS, "puts embeddings into the prompt"},
+		{lane->connector_info.bidirectional != 0, PERCEPT_CAN_BIDIRECTIONAL, "gives tokens that see each other both ways"},
+		{lane->connector_info.position_components > 1, PERCEPT_CAN_MROPE, "gives each token three positions"},
+	};
+
+	for (size_t i = 0; lane->connector && i < sizeof(needs) / sizeof(needs[0]); i++)
+		if (needs[i].asked && !(assembly->info.capabilities & needs[i].capability))
+			return wire_error_set(error, WIRE_PARAMS, "Connector %s of %s %s, but decoder %s of %s cannot take that.",
+					      lane->connector->plugin.api->name, assembly_model(lane->connector), needs[i].text,
+					      assembly->decoder->plugin.api->name, assembly_model(assembly->decoder));
+	return 0;
+}
+
+int assembly_check(const struct assembly *assembly, struct wire_error *error)
+{
+	int r = 0;
+
+	if (assembly->info.capabilities & PERCEPT_CAN_ENCODE)
+		return wire_error_set(error, WIRE_PARAMS,
+				      "Decoder %s of %s is an encoder-decoder model; this version runs decoder-only models.",
+				      assembly->decoder->plugin.api->name, assembly_model(assembly->decoder));
+	for (size_t i = 0; i < TEXT_MEDIA && r == 0; i++)
+		r = assembly_check_lane(assembly, i, error);
+	for (size_t i = 0; i < TEXT_MEDIA && r == 0; i++)
+		r = assembly_check_abilities(assembly, &assembly->lanes[i], error);
+	return r;
+}

@@ -1,0 +1,63 @@
+/* assembly.h - the parts of one assistant, opened and fitting together. */
+#ifndef ENGINE_ASSEMBLY_H
+#define ENGINE_ASSEMBLY_H
+
+#include <cjson/cJSON.h>
+
+#include "daemon/engine/call.h"
+#include "daemon/engine/loader.h"
+#include "daemon/engine/options.h"
+#include "daemon/engine/text.h"
+
+#define ASSEMBLY_PARTS 16
+
+/* One opened plugin. */
+struct part {
+	char *role, *model; /* model may be NULL */
+	struct plugin plugin;
+	struct options options;
+	void *instance;
+};
+
+/* How one kind of media gets into the prompt; encoder NULL: it cannot. */
+struct lane {
+	const struct part *encoder, *connector;
+	const struct percept_encoder *encoder_ops;
+	const struct percept_connector *connector_ops;
+	struct percept_encoder_info encoder_info;
+	struct percept_connector_info connector_info;
+};
+
+/* Read-only once open. */
+struct assembly {
+	char *name, *model, *instructions; /* model, instructions may be NULL */
+	struct part *parts;
+	size_t n_parts;
+	struct lane lanes[TEXT_MEDIA]; /* by text_media_names */
+	const struct part *decoder;
+	const struct percept_decoder *ops;
+	struct percept_decoder_info info;
+	uint32_t max_sequences;
+	uint32_t context; /* rows of one sequence */
+	struct text text;
+};
+
+/* Opens the resolved assistant's parts and checks that they fit. 0, or *error and nothing left behind. `program`: for
+ * loader_find. [worker] */
+int assembly_open(struct assembly *assembly, const cJSON *resolved, const char *program, struct call *call,
+		  struct wire_error *error);
+void assembly_close(struct assembly *assembly);
+/* The result of engine.open, but for memory_bytes. */
+cJSON *assembly_describe(const struct assembly *assembly);
+/* Bytes of all parts' weights. */
+uint64_t assembly_weight_bytes(const struct assembly *assembly);
+
+/* assembly-check.c: 0, or *error with one sentence that names both parts. */
+int assembly_check(const struct assembly *assembly, struct wire_error *error);
+/* A connector for feature fusion in `role` against the decoder: always a refusal, with the reason that counts. */
+int assembly_refuse_fusion(const struct assembly *assembly, const struct part *part, const struct percept_fusion_info *info,
+			   struct wire_error *error);
+/* What an opened part says of itself: filled in and within reason. 0, or -32010. */
+int assembly_learn(struct assembly *assembly, const struct part *part, struct call *call, struct wire_error *error);
+
+#endif

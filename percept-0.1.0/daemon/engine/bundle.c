@@ -1,0 +1,118 @@
+/* bundle.c - which parts a model directory holds, by its config.json. A new kind of bundle is a row here. */
+#include "daemon/engine/bundle.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/engine/json-file.h"
+
+#define BUNDLE_PARTS 4
+
+/* plugin "?vision_config": by the table below, from that member's model_type. */
+static const struct bundle {
+	const char *model_type;
+	struct {
+		const char *role, *plugin;
+	} parts[BUNDLE_PARTS];
+} bundles[] = {
+	{"llava", {{"decoder", "causal"}, {"image.encoder", "?vision_config"}, {"image.connector", "mlp"}}},
+	{"clip_vision_model", {{"image.encoder", "clip"}}},
+	{"clip", {{"image.encoder", "clip"}}},
+	{NULL, {{NULL, NULL}}},
+};
+/* Any other text model: the decoder itself knows its families and says so if it lacks one. */
+static const struct bundle bundle_text = {"text", {{"decoder", "causal"}}};
+
+static const struct {
+	const char *model_type, *plugin;
+} bundle_towers[] = {
+	{"clip_vision_model", "clip"},
+	{"siglip_vision_model", "siglip"},
+	{NULL, NULL},
+};
+
+static const char *bundle_text_of(const cJSON *object, const char *name)
+{
+	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
+
+	return text ? text : "";
+}
+
+static const char *bundle_tower(const cJSON *config, const char *member)
+{
+	const char *type = bundle_text_of(cJSON_GetObjectItemCaseSensitive(config, member), "model_type");
+
+	for (size_t i = 0; bundle_towers[i].plugin; i++)
+		if (strcmp(bundle_towers[i].model_type, type) == 0)
+			return bundle_towers[i].plugin;
+	return "clip";
+}
+
+static const struct bundle *bundle_find(const cJSON *config)
+{
+	const char *type = bundle_text_of(config, "model_type");
+	const char *architecture =
+		cJSON_GetStringValue(cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(config, "architectures"), 0));
+
+	for (const struct bundle *b = bundles; b->model_type; b++)
+		if (strcmp(b->model_type, type) == 0)
+			return b;
+	if (strcmp(type, "llama") == 0 || (architecture && strstr(architecture, "ForCausalLM")))
+		return &bundle_text;
+	return NULL;
+}
+
+static cJSON *bundle_role(const cJSON *parts, const char *role)
+{
+	cJSON *part;
+
+	cJSON_ArrayForEach(part, parts)
+		if (strcmp(bundle_text_of(part, "role"), role) == 0)
+			return part;
+	return NULL;
+}
+
+/* The bundle's own parts, as far as nothing overrides them. */
+static void bundle_fill(const struct bundle *bundle, const cJSON *config, const char *model, cJSON *all)
+{
+	for (size_t i = 0; i < BUNDLE_PARTS && bundle->parts[i].role; i++) {
+		const char *plugin = bundle->parts[i].plugin;
+		cJSON *part = bundle_role(all, bundle->parts[i].role);
+
+		if (part && bundle_text_of(part, "model")[0] == 0) {
+			cJSON_DeleteItemFromObjectCaseSensitive(part, "model");
+			cJSON_AddStringToObject(part, "model", model);
+		}
+		if (part)
+			continue;
+		part = cJSON_CreateObject();
+		cJSON_AddStringToObject(part, "role", bundle->parts[i].role);
+		cJSON_AddStringToObject(part, "plugin", plugin[0] == '?' ? bundle_tower(config, plugin + 1) : plugin);
+		cJSON_AddStringToObject(part, "model", model);
+		cJSON_AddItemToArray(all, part);
+	}
+}
+
+cJSON *bundle_parts(const char *model, const cJSON *parts, struct wire_error *error)
+{
+	cJSON *all = cJSON_IsArray(parts) ? cJSON_Duplicate(parts, 1) : cJSON_CreateArray();
+	cJSON *config = model ? json_file_read(model, "config.json") : NULL;
+	const struct bundle *bundle = config ? bundle_find(config) : NULL;
+
+	if (model && !bundle) {
+		if (config)
+			wire_error_set(error, WIRE_MODEL, "%s is a model of type \"%.64s\", which is none of the bundles that are known.",
+				       model, bundle_text_of(config, "model_type"));
+		else
+			wire_error_set(error, WIRE_MODEL,
+				       "%s/config.json is missing or is no JSON: a model is a directory with that file.", model);
+		wire_error_string(error, "file", model);
+		wire_error_string(error, "reason", config ? "unknown model_type" : "no config.json");
+		cJSON_Delete(all);
+		all = NULL;
+	} else if (bundle) {
+		bundle_fill(bundle, config, model, all);
+	}
+	cJSON_Delete(config);
+	return all;
+}

@@ -1,0 +1,39 @@
+/* call.h - the host's side of a call into a plugin: memory, failure, cancellation, progress, threads. */
+#ifndef ENGINE_CALL_H
+#define ENGINE_CALL_H
+
+#include <uv.h>
+#include <percept/plugin.h>
+
+#include "sdk/nn/arena.h"
+#include "sdk/nn/pool.h"
+#include "sdk/wire/frame.h"
+
+/* One call at a time; reset between calls. `base` is what the plugin gets. */
+struct call {
+	struct percept_call base;
+	struct nn_arena *arena;
+	struct nn_pool *pool; /* borrowed; NULL: parallel work runs on the caller's thread */
+	/* Guards arena, error and text: a plugin may allocate and fail from its parallel tasks. */
+	uv_mutex_t lock;
+	const char *plugin; /* whose name goes into logs and errors; borrowed */
+	int (*stopped)(void *arg); /* NULL: never. [any] */
+	void (*progress)(void *arg, uint64_t done, uint64_t total); /* NULL: nobody looks. [any] */
+	void *arg; /* of both */
+	int error;
+	char text[512];
+};
+
+/* 0 or -ENOMEM. `limit`: bytes that one call may allocate; 0: no limit. */
+int call_init(struct call *call, struct nn_pool *pool, size_t limit);
+void call_fini(struct call *call);
+/* Ends the last call's arena and failure, and names the plugin of the next. */
+void call_reset(struct call *call, const char *plugin);
+/* What a plugin's negative return value `r` means for the client, as one error: its sentence, or ours if it gave none.
+ * `doing` says what was asked of it: "encode the picture". Returns error->code; -ECANCELED gives 0 and leaves *error alone. */
+int call_failed(const struct call *call, int r, const char *doing, struct wire_error *error);
+/* The same for an answer that breaks the contract. Returns error->code, -32010. */
+int call_broken(const struct call *call, struct wire_error *error, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+#endif

@@ -1,0 +1,222 @@
+/* scheduler-batch.c - one step: who puts which rows into it, and what comes out for whom. */
+#include <errno.h>
+
+#include "daemon/engine/scheduler-impl.h"
+
+#define BATCH_LEAST_SHARE 16
+
+/* The stream's prompt is through. */
+static int batch_is_decoding(const struct stream *stream)
+{
+	return stream->done == stream->request->rows.n;
+}
+
+static void batch_add(struct scheduler *scheduler, struct stream *stream, const struct percept_row *row, uint32_t wants)
+{
+	struct percept_row *to = &scheduler->rows[scheduler->n_rows];
+
+	*to = *row;
+	to->sequence = stream->sequence;
+	to->wants = wants;
+	if (wants)
+		scheduler->owners[scheduler->n_wanting++] = stream;
+	if (stream->batch++ == 0)
+		stream->first = scheduler->n_rows;
+	scheduler->n_rows++;
+}
+
+static void batch_add_token(struct scheduler *scheduler, struct stream *stream)
+{
+	const struct request *request = stream->request;
+	int32_t p = stream->position;
+	struct percept_row row = {
+		.token = request->tokens[request->n_tokens - 1],
+		.position = {p, p, p, p},
+		.media_seen = request->rows.media,
+	};
+
+	batch_add(scheduler, stream, &row, PERCEPT_WANT_LOGITS);
+}
+
+/* How many of the stream's prompt rows go into a step that has room for `most`: no span is cut. */
+static uint32_t batch_share(const struct stream *stream, uint32_t most, uint32_t room)
+{
+	const struct rows *rows = &stream->request->rows;
+	const struct percept_row *row = rows->rows + stream->done;
+	uint32_t left = rows->n - stream->done, n = most < left ? most : left;
+
+	while (n > 0 && n < left && row[n].span && row[n - 1].span == row[n].span)
+		n--;
+	if (n > 0 || most == 0)
+		return n;
+	while (n < left && (n == 0 || row[n].span == row[0].span))
+		n++;
+	return n <= room ? n : 0;
+}
+
+static void batch_add_prompt(struct scheduler *scheduler, struct stream *stream, uint32_t n)
+{
+	const struct request *request = stream->request;
+	uint32_t wants = request->kind == REQUEST_EMBEDDING ? PERCEPT_WANT_HIDDEN : PERCEPT_WANT_LOGITS;
+
+	for (uint32_t i = stream->done; i < stream->done + n; i++)
+		batch_add(scheduler, stream, &request->rows.rows[i], i + 1 == request->rows.n ? wants : 0);
+}
+
+/* A span that no step can hold would wait for ever. */
+static void batch_refuse_span(struct scheduler *scheduler, struct stream *stream)
+{
+	wire_error_set(&stream->request->error, WIRE_CONTEXT,
+		       "A media item becomes more rows that must be run together than decoder %s takes in a step (%u).",
+		       scheduler->assembly->decoder->plugin.api->name, scheduler->room);
+	stream_end(scheduler, stream, NULL);
+}
+
+uint32_t scheduler_fill(struct scheduler *scheduler)
+{
+	struct list *node, *after;
+	uint32_t prefilling = 0, budget = scheduler->chunk;
+
+	scheduler->n_rows = scheduler->n_wanting = 0;
+	list_each(node, after, &scheduler->streams) {
+		struct stream *stream = list_entry(node, struct stream, node);
+
+		stream->batch = 0;
+		prefilling += !batch_is_decoding(stream);
+		if (batch_is_decoding(stream) && scheduler->n_rows < scheduler->room)
+			batch_add_token(scheduler, stream);
+	}
+	uint32_t share = prefilling ? budget / prefilling : 0;
+
+	if (share < BATCH_LEAST_SHARE)
+		share = BATCH_LEAST_SHARE;
+	list_each(node, after, &scheduler->streams) {
+		struct stream *stream = list_entry(node, struct stream, node);
+		uint32_t room = scheduler->room - scheduler->n_rows, most = share < budget ? share : budget;
+
+		if (batch_is_decoding(stream) || room == 0 || budget == 0)
+			continue;
+		uint32_t n = batch_share(stream, most < room ? most : room, room);
+
+		if (n == 0 && scheduler->n_rows == 0)
+			batch_refuse_span(scheduler, stream);
+		else
+			batch_add_prompt(scheduler, stream, n);
+		budget -= n < budget ? n : budget;
+	}
+	return scheduler->n_rows;
+}
+
+/* One call of step() over rows [first, first + n). 0, or -errno with the call's text. */
+static int batch_step(struct scheduler *scheduler, struct percept_batch *batch, uint32_t first, uint32_t n)
+{
+	const struct assembly *assembly = scheduler->assembly;
+	int r;
+
+	do {
+		*batch = (struct percept_batch){.size = sizeof(*batch), .n = n, .rows = scheduler->rows + first};
+		call_reset(&scheduler->call, assembly->decoder->plugin.api->name);
+		r = assembly->ops->step(&scheduler->call.base, assembly->decoder->instance, batch);
+	} while (r == -ENOMEM && scheduler_evict(scheduler));
+	return r;
+}
+
+/* The stream's rows are in its sequence. */
+static void batch_note(struct scheduler *scheduler, struct stream *stream)
+{
+	struct request *request = stream->request;
+	struct sequence *sequence = &scheduler->sequences[stream->sequence];
+	uint32_t n = stream->batch;
+	int r;
+
+	if (batch_is_decoding(stream)) {
+		struct row_key key = rows_token_key(request->tokens[request->n_tokens - 1]);
+
+		stream->position++;
+		r = scheduler_note_rows(sequence, &key, 1);
+	} else {
+		r = scheduler_note_rows(sequence, request->rows.keys + stream->done, n);
+		stream->done += n;
+		stream_prefilled(stream, n);
+	}
+	if (r)
+		wire_error_set(&request->error, WIRE_INTERNAL, "Memory is out.");
+}
+
+/* Gives what came out of rows [first, first + n) to those who wanted it. */
+static void batch_deliver(struct scheduler *scheduler, const struct percept_batch *batch, uint32_t first, uint32_t n)
+{
+	const struct percept_decoder_info *info = &scheduler->assembly->info;
+	const struct percept_row *rows = scheduler->rows;
+	uint32_t owner = 0;
+	size_t logits = 0, hidden = 0;
+
+	for (uint32_t i = 0; i < first + n; i++) {
+		struct stream *stream = rows[i].wants ? scheduler->owners[owner++] : NULL;
+
+		if (!stream || i < first)
+			continue;
+		if (stream->request->error.code)
+			stream_end(scheduler, stream, NULL);
+		else if (rows[i].wants == PERCEPT_WANT_HIDDEN)
+			stream_hidden(scheduler, stream, batch->hidden ? batch->hidden + hidden++ * info->d_model : NULL);
+		else
+			stream_sample(scheduler, stream, batch->logits ? batch->logits + logits++ * info->vocab : NULL);
+	}
+}
+
+static void batch_fail(struct scheduler *scheduler, struct stream *stream, int r)
+{
+	if (r == -ECANCELED && request_stopped(stream->request)) {
+		stream_end(scheduler, stream, NULL);
+		return;
+	}
+	if (!call_failed(&scheduler->call, r, "run a step", &stream->request->error))
+		call_broken(&scheduler->call, &stream->request->error, "step() said it was cancelled, but it was not");
+	stream_end(scheduler, stream, NULL);
+}
+
+/* The batch failed as a whole: each stream alone, so that only those fail that must. */
+static void batch_run_alone(struct scheduler *scheduler)
+{
+	struct list *node, *after;
+
+	list_each(node, after, &scheduler->streams) {
+		struct stream *stream = list_entry(node, struct stream, node);
+		struct percept_batch batch;
+
+		if (stream->batch == 0)
+			continue;
+		uint32_t first = stream->first, n = stream->batch;
+		int r = batch_step(scheduler, &batch, first, n);
+
+		if (r) {
+			batch_fail(scheduler, stream, r);
+			continue;
+		}
+		batch_note(scheduler, stream);
+		batch_deliver(scheduler, &batch, first, n);
+	}
+}
+
+void scheduler_run(struct scheduler *scheduler)
+{
+	struct percept_batch batch;
+	struct list *node, *after;
+	uint64_t rows = 0;
+	int r = batch_step(scheduler, &batch, 0, scheduler->n_rows);
+
+	scheduler->steps++;
+	if (r) {
+		batch_run_alone(scheduler);
+	} else {
+		list_each(node, after, &scheduler->streams)
+			if (list_entry(node, struct stream, node)->batch)
+				batch_note(scheduler, list_entry(node, struct stream, node));
+		batch_deliver(scheduler, &batch, 0, scheduler->n_rows);
+	}
+	for (uint32_t i = 0; i < scheduler->n_sequences; i++)
+		rows += scheduler->sequences[i].state == SEQUENCE_BUSY ? scheduler->sequences[i].n : 0;
+	atomic_store(&scheduler->held_rows, rows);
+	atomic_store(&scheduler->bytes, scheduler->assembly->ops->sequence_bytes(scheduler->assembly->decoder->instance, UINT32_MAX));
+}

@@ -1,0 +1,92 @@
+/* stage-encode.c - one media item to features, by the lane's encoder. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/base/clock.h"
+#include "daemon/engine/engine.h"
+#include "daemon/engine/pipeline.h"
+
+static struct lane *stage_lane(struct request *request, const struct item *item)
+{
+	return &request->engine->assembly.lanes[item->lane];
+}
+
+/* The encoder's answer, checked. 0, *error, or -ECANCELED. */
+static int stage_encode_item(struct request *request, struct item *item, struct call *call, struct percept_features *features,
+			     struct wire_error *error)
+{
+	const struct lane *lane = stage_lane(request, item);
+	double start = clock_now_ms();
+
+	request->stage = "encode";
+	engine_progress(request, "encode", (int)request->next_item, 0, 0);
+	*features = (struct percept_features){.size = sizeof(*features), .layout.size = sizeof(features->layout)};
+	call_reset(call, lane->encoder->plugin.api->name);
+	int r = lane->encoder_ops->encode(&call->base, lane->encoder->instance, &item->media, features);
+
+	request->times.encode_item = clock_now_ms() - start;
+	request->times.encode += request->times.encode_item;
+	if (r)
+		return call_failed(call, r, "encode the media item", error) ? error->code : -ECANCELED;
+	return embeddings_check_features(call, lane, features, error);
+}
+
+int stage_encode(struct request *request, struct item *item, struct call *call, struct wire_error *error)
+{
+	struct percept_features features;
+	int r = stage_encode_item(request, item, call, &features, error);
+
+	if (r || request_stopped(request))
+		return r;
+	return stage_connect(request, item, &features, call, error);
+}
+
+int stage_plan(struct request *request, struct item *item, struct call *call, struct wire_error *error)
+{
+	const struct lane *lane = stage_lane(request, item);
+	struct percept_layout layout = {.size = sizeof(layout)};
+	struct percept_embeddings answer = {.size = sizeof(answer)};
+
+	if (!lane->encoder_ops->plan || !lane->connector_ops->plan)
+		return -ENOTSUP;
+	call_reset(call, lane->encoder->plugin.api->name);
+	int r = lane->encoder_ops->plan(&call->base, lane->encoder->instance, &item->media, &layout);
+
+	if (r)
+		return call_failed(call, r, "plan the media item", error);
+	r = embeddings_check_layout(call, lane, &layout, error);
+	if (r)
+		return r;
+	/* The layout may lie in the call's arena: it is not reset in between. */
+	call->plugin = lane->connector->plugin.api->name;
+	r = lane->connector_ops->plan(&call->base, lane->connector->instance, &layout, &answer);
+	if (r)
+		return call_failed(call, r, "plan the media item", error);
+	return embeddings_copy(call, lane, &answer, 1, &request->made, error);
+}
+
+int stage_features(struct request *request, struct item *item, struct call *call, struct wire_error *error)
+{
+	struct percept_features features;
+	int r = stage_encode_item(request, item, call, &features, error);
+
+	if (r || request_stopped(request))
+		return r;
+	const struct percept_layout *layout = &features.layout;
+	const float *from = request->pooled ? features.pooled : features.data;
+	size_t n = request->pooled ? features.pooled_dim : (size_t)layout->items * layout->tokens * layout->dim;
+
+	if (!from)
+		return wire_error_path(error, "pooled", "asks for one vector an item, but encoder %s has none; leave it away",
+				       call->plugin);
+	request->vector = malloc(n * sizeof(float));
+	if (!request->vector)
+		return wire_error_set(error, WIRE_INTERNAL, "Memory is out.");
+	memcpy(request->vector, from, n * sizeof(float));
+	request->rank = request->pooled ? 1 : 3;
+	request->shape[0] = request->pooled ? n : layout->items;
+	request->shape[1] = layout->tokens;
+	request->shape[2] = layout->dim;
+	return 0;
+}

@@ -1,0 +1,74 @@
+/* stage-media.c - a decoded item that perceptd passed on: mapped, checked again, named by its content. */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "daemon/base/file.h"
+#include "daemon/base/size.h"
+#include "daemon/engine/engine.h"
+#include "daemon/engine/pipeline.h"
+
+/* Bytes that the item's numbers say; 0 if they make no sense. */
+static size_t stage_media_bytes(const struct percept_media *media)
+{
+	size_t bytes;
+
+	if (media->modality == PERCEPT_AUDIO)
+		return size_mul(media->samples, sizeof(float), &bytes) ? bytes : 0;
+	if (!size_mul(media->width, media->height, &bytes) || !size_mul(bytes, 3, &bytes) || !size_mul(bytes, media->frames, &bytes))
+		return 0;
+	return bytes;
+}
+
+/* What else than the pixels decides what comes of them. */
+static int stage_media_name(struct request *request, struct item *item)
+{
+	const struct percept_media *m = &item->media;
+	const struct lane *lane = &request->engine->assembly.lanes[item->lane];
+	const uint64_t numbers[] = {m->modality, m->format, m->frames, m->width, m->height, m->channels, m->detail, m->max_tokens,
+				    m->samples, (uint64_t)(m->rate_hz * 1000)};
+	const char *texts[] = {lane->encoder->plugin.api->name, lane->encoder_info.identity, lane->connector->plugin.api->name,
+			       lane->connector_info.identity, lane->connector_info.needs_text ? request->instruction : NULL};
+	struct nn_digest *digest = nn_digest_new();
+
+	if (!digest)
+		return -ENOMEM;
+	nn_digest_field(digest, numbers, sizeof(numbers));
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		nn_digest_field(digest, texts[i] ? texts[i] : "", texts[i] ? strlen(texts[i]) : 0);
+	nn_digest_field(digest, m->data, m->bytes);
+	int r = nn_digest_end(digest, item->key);
+
+	nn_digest_free(digest);
+	return r;
+}
+
+int stage_media(struct request *request, struct item *item, struct call *call, struct wire_error *error)
+{
+	size_t bytes = stage_media_bytes(&item->media);
+
+	if (bytes == 0)
+		return wire_error_set(error, WIRE_MEDIA, "The media item is empty.");
+	if (file_check_sealed(item->fd, bytes))
+		return wire_error_set(error, WIRE_INTERNAL, "A decoded media item came without seals, or with another size than %zu bytes.",
+				      bytes);
+	void *data = mmap(NULL, bytes, PROT_READ, MAP_SHARED, item->fd, 0);
+
+	if (data == MAP_FAILED)
+		return wire_error_set(error, WIRE_INTERNAL, "A decoded media item could not be mapped: %s.", strerror(errno));
+	file_close(&item->fd);
+	item->media.data = data;
+	item->media.bytes = bytes;
+	if (stage_media_name(request, item))
+		return wire_error_set(error, WIRE_INTERNAL, "A media item could not be named by its content.");
+	return 0;
+}
+
+void stage_media_end(struct item *item)
+{
+	if (item->media.data)
+		munmap((void *)item->media.data, item->media.bytes);
+	item->media.data = NULL;
+	file_close(&item->fd);
+}

@@ -1,0 +1,210 @@
+/* causal.c - the plugin: causal language models with paged keys and values. */
+#include "plugins/decoders/causal/causal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static void causal_close(void *decoder)
+{
+	struct causal *d = decoder;
+
+	nn_arena_free(d->arena);
+	kv_fini(&d->kv);
+	model_close(&d->model);
+	free(d);
+}
+
+static uint32_t causal_option(const struct percept_open *open, const char *name, uint32_t fallback)
+{
+	const struct percept_value *v = percept_option(open, name);
+
+	return v ? (uint32_t)v->integer : fallback;
+}
+
+static int causal_open(struct percept_call *call, const struct percept_open *open, void **decoder)
+{
+	struct nn_error error = { 0 };
+
+	if (!open->model)
+		return percept_fail(call, -EINVAL, "The causal decoder needs a model: name a directory with config.json and "
+				    "model.safetensors.");
+	struct causal *d = calloc(1, sizeof(*d));
+
+	if (!d)
+		return percept_fail(call, -ENOMEM, "Memory is out.");
+	if (model_open(&d->model, open->model, causal_option(open, "context", 0), &error)) {
+		free(d);
+		return percept_fail(call, error.code, "%s", error.text);
+	}
+	const struct shape *s = &d->model.shape;
+
+	const struct nn_page_shape pages = { s->n_kv_heads, s->head_dim, s->head_dim };
+
+	d->arena = nn_arena_new(0);
+	d->max_batch = causal_option(open, "batch", 512);
+	if (!d->arena || kv_init(&d->kv, s->n_layers, &pages, open->max_sequences)) {
+		causal_close(d);
+		return percept_fail(call, -ENOMEM, "Memory is out.");
+	}
+	snprintf(d->identity, sizeof(d->identity), "causal-1-%s", nn_checkpoint_identity(d->model.checkpoint));
+	*decoder = d;
+	return 0;
+}
+
+static int causal_info(void *decoder, struct percept_decoder_info *info)
+{
+	const struct causal *d = decoder;
+	const struct shape *s = &d->model.shape;
+
+	*info = (struct percept_decoder_info){
+		.size = sizeof(*info),
+		.capabilities = PERCEPT_CAN_EMBEDDINGS | PERCEPT_CAN_BIDIRECTIONAL | PERCEPT_CAN_FORK | PERCEPT_CAN_TRIM |
+				PERCEPT_CAN_HOOK_LAYERS | PERCEPT_CAN_HOOK_PROJECT | PERCEPT_CAN_HIDDEN,
+		.vocab = s->vocab, .d_model = s->d_model, .n_layers = s->n_layers, .context = s->context,
+		.max_batch = d->max_batch, .n_end = d->model.n_end, .end = d->model.end, .start = -1, .n_heads = s->n_heads,
+		.family = d->model.family->name, .identity = d->identity, .weight_bytes = d->model.weight_bytes,
+	};
+	return 0;
+}
+
+/* What is wrong with row `i`; NULL if nothing is. */
+static const char *causal_row_fault(const struct causal *d, const struct percept_row *row)
+{
+	if (row->sequence >= d->kv.n_sequences)
+		return "its sequence number is out of range";
+	if (row->token >= (int64_t)d->model.shape.vocab)
+		return "its token is not of the vocabulary";
+	if (row->token < 0 && !row->embedding)
+		return "it has neither a token nor an embedding";
+	if (row->position[0] < 0)
+		return "its position is negative";
+	if (row->adapter)
+		return "it names an adapter, and this decoder takes none";
+	if (row->wants & PERCEPT_ENCODER_ROW)
+		return "it is for an encoder, and this decoder has none";
+	return NULL;
+}
+
+/* Where each row lies; a span's rows see all rows of the batch up to the span's last. */
+static int causal_place(struct percept_call *call, struct causal *d, const struct percept_batch *b, struct place *places,
+			uint32_t *counts)
+{
+	for (uint32_t t = 0; t < b->n; t++) {
+		const struct percept_row *row = &b->rows[t];
+		const char *fault = causal_row_fault(d, row);
+
+		if (fault)
+			return percept_fail(call, -EINVAL, "Row %u of the batch is refused: %s.", t, fault);
+		const uint32_t index = d->kv.sequences[row->sequence].n + counts[row->sequence]++;
+
+		if (index >= d->model.shape.context)
+			return percept_fail(call, -E2BIG, "The sequence is longer than the context of %u tokens.",
+					    d->model.shape.context);
+		places[t] = (struct place){ row->sequence, index, index + 1 };
+	}
+	for (uint32_t t = b->n; t-- > 0;) {
+		for (uint32_t later = t + 1; b->rows[t].span && later < b->n; later++) {
+			if (b->rows[later].sequence != b->rows[t].sequence)
+				continue;
+			if (b->rows[later].span == b->rows[t].span)
+				places[t].visible = places[later].visible;
+			break;
+		}
+	}
+	return 0;
+}
+
+static int causal_step(struct percept_call *call, void *decoder, struct percept_batch *batch)
+{
+	struct causal *d = decoder;
+	struct place *places = percept_alloc(call, ((size_t)batch->n + 1) * sizeof(*places));
+	uint32_t *counts = percept_alloc(call, ((size_t)d->kv.n_sequences + 1) * sizeof(*counts));
+
+	batch->logits = batch->hidden = NULL;
+	if (!places || !counts)
+		return percept_fail(call, -ENOMEM, "Memory is out.");
+	if (batch->n > d->max_batch)
+		return percept_fail(call, -EINVAL, "A step takes at most %u rows, and %u were given.", d->max_batch, batch->n);
+	int error = causal_place(call, d, batch, places, counts);
+
+	for (uint32_t i = 0; i < d->kv.n_sequences && !error; i++) {
+		if (kv_reserve(&d->kv, i, counts[i]))
+			error = percept_fail(call, -ENOMEM, "Memory for keys and values is out.");
+	}
+	if (!error && batch->n)
+		error = causal_forward(call, d, batch, places);
+	for (uint32_t i = 0; i < d->kv.n_sequences; i++) {
+		if (!counts[i])
+			continue;
+		if (error)
+			kv_trim(&d->kv, i, d->kv.sequences[i].n); /* gives back the pages that were reserved */
+		else
+			d->kv.sequences[i].n += counts[i];
+	}
+	return error;
+}
+
+static int causal_sequence_trim(void *decoder, uint32_t sequence, uint32_t length)
+{
+	return kv_trim(&((struct causal *)decoder)->kv, sequence, length);
+}
+
+static int causal_sequence_new(void *decoder, uint32_t sequence)
+{
+	return causal_sequence_trim(decoder, sequence, 0);
+}
+
+static int causal_sequence_fork(void *decoder, uint32_t from, uint32_t to, uint32_t length)
+{
+	return kv_fork(&((struct causal *)decoder)->kv, from, to, length);
+}
+
+static void causal_sequence_free(void *decoder, uint32_t sequence)
+{
+	causal_sequence_trim(decoder, sequence, 0);
+}
+
+static uint64_t causal_sequence_bytes(void *decoder, uint32_t sequence)
+{
+	return kv_bytes(&((const struct causal *)decoder)->kv, sequence);
+}
+
+static int causal_embed(struct percept_call *call, void *decoder, const int32_t *ids, uint32_t n, const float **embeddings)
+{
+	struct causal *d = decoder;
+	const size_t dim = d->model.shape.d_model;
+	struct nn c;
+
+	nn_arena_reset(d->arena);
+	nn_begin(&c, call, d->arena);
+	struct nn_tensor x = nn_embed(&c, d->model.embeddings, ids, n);
+	float *out = percept_alloc(call, ((size_t)n + 1) * dim * sizeof(float));
+
+	if (c.error == -EINVAL)
+		return percept_fail(call, c.error, "A token is not of the vocabulary of %u.", d->model.shape.vocab);
+	if (c.error || !out)
+		return percept_fail(call, c.error ? c.error : -ENOMEM, "The embeddings of %u tokens were not made.", n);
+	for (size_t i = 0; i < n * dim; i++)
+		out[i] = x.data[i / dim * x.stride + i % dim];
+	*embeddings = out;
+	return 0;
+}
+
+static const struct percept_option options[] = {
+	{ .name = "context", .type = PERCEPT_OPTION_INT, .min = 1, .max = 1 << 26,
+	  .help = "tokens that a sequence can hold; the model's own number by default" },
+	{ .name = "batch", .type = PERCEPT_OPTION_INT, .fallback = "512", .min = 1, .max = 65536,
+	  .help = "tokens that one step computes at most" },
+};
+static const struct percept_decoder ops = {
+	.size = sizeof(ops), .n_options = sizeof(options) / sizeof(options[0]), .options = options,
+	.open = causal_open, .close = causal_close, .info = causal_info, .step = causal_step,
+	.sequence_new = causal_sequence_new, .sequence_fork = causal_sequence_fork,
+	.sequence_trim = causal_sequence_trim, .sequence_free = causal_sequence_free,
+	.sequence_bytes = causal_sequence_bytes, .embed = causal_embed,
+};
+const struct percept_plugin percept_plugin = {
+	.size = sizeof(percept_plugin), .abi = PERCEPT_ABI, .kind = PERCEPT_DECODER, .name = "causal", .version = "0.1.0",
+	.license = "Apache-2.0", .summary = "Causal language models: LLaMA", .ops = &ops,
+};

@@ -1,0 +1,29 @@
+/* causal.h - an opened decoder. */
+#ifndef CAUSAL_H
+#define CAUSAL_H
+
+#include <percept/plugin.h>
+
+#include "plugins/decoders/causal/kv.h"
+#include "plugins/decoders/causal/model.h"
+
+/* Where a row of the batch lies and what it sees. */
+struct place {
+	uint32_t sequence;
+	uint32_t index;   /* in its sequence */
+	uint32_t visible; /* it sees rows [0, visible) of its sequence */
+};
+
+struct causal {
+	struct model model;
+	struct kv kv;
+	struct nn_arena *arena; /* a step's memory */
+	uint32_t max_batch;
+	char identity[128];
+};
+
+/* Runs a checked batch whose rows' pages are reserved; fills batch->logits and batch->hidden. 0, -ENOMEM, -ECANCELED, or
+ * what a hook returned; the text of a failure has been recorded. [one] */
+int causal_forward(struct percept_call *call, struct causal *d, struct percept_batch *batch, const struct place *places);
+
+#endif

@@ -1,0 +1,131 @@
+/* clip.c - the plugin: CLIP's towers, from their own checkpoints or a LLaVA bundle. */
+#include "plugins/encoders/clip/clip.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void clip_close(void *encoder)
+{
+	struct clip *k = encoder;
+
+	text_close(k->text);
+	tower_fini(&k->vision.tower);
+	nn_checkpoint_close(k->checkpoint);
+	free(k);
+}
+
+/* FNV-1a over the numbers of the preprocessing, so that they are part of the identity. */
+static uint64_t clip_processor_digest(const struct nn_image_processor *p)
+{
+	char text[512];
+	uint64_t h = 0xcbf29ce484222325u;
+
+	snprintf(text, sizeof(text), "%d%d%d%d%d %u %u %u %u %u %d %a %a %a %a %a %a %a %u %u %u", p->do_resize, p->do_center_crop,
+		 p->do_rescale, p->do_normalize, p->do_pad, p->shortest_edge, p->height, p->width, p->crop_height, p->crop_width,
+		 p->filter, p->rescale, p->mean[0], p->mean[1], p->mean[2], p->std[0], p->std[1], p->std[2], p->background[0],
+		 p->background[1], p->background[2]);
+	for (const char *s = text; *s; s++)
+		h = (h ^ (unsigned char)*s) * 0x100000001b3u;
+	return h;
+}
+
+/* The options; where they are silent, the bundle's configuration; else as LLaVA has it. */
+static struct clip_choice clip_choose(const struct percept_open *open, const cJSON *root)
+{
+	const struct percept_value *layer = percept_option(open, "layer"), *class = percept_option(open, "class_token");
+	const struct percept_value *interpolate = percept_option(open, "interpolate");
+	const char *strategy = nn_config_string(root, "vision_feature_select_strategy", NULL);
+	const char *old = nn_config_string(root, "mm_vision_select_feature", "patch");
+	struct clip_choice choice = { .keep_class = strategy ? !strcmp(strategy, "full") : !strcmp(old, "cls_patch") };
+
+	if (layer) {
+		choice.has_layer = 1;
+		choice.layer = layer->integer;
+	}
+	if (class)
+		choice.keep_class = class->integer != 0;
+	choice.interpolate = interpolate && interpolate->integer;
+	return choice;
+}
+
+static int clip_open(struct percept_call *call, const struct percept_open *open, void **encoder)
+{
+	struct nn_error error = { 0 };
+
+	if (!open->model)
+		return percept_fail(call, -EINVAL, "The clip encoder needs a model: name a directory with config.json and "
+				    "model.safetensors.");
+	struct clip *k = calloc(1, sizeof(*k));
+
+	if (!k)
+		return percept_fail(call, -ENOMEM, "Memory is out.");
+	k->checkpoint = nn_checkpoint_open(open->model, &error);
+	if (k->checkpoint) {
+		const struct clip_choice choice = clip_choose(open, nn_checkpoint_config(k->checkpoint));
+
+		if (!vision_open(&k->vision, k->checkpoint, &choice, &error))
+			text_open(&k->text, k->checkpoint, &error);
+	}
+	if (!k->checkpoint || error.code) {
+		clip_close(k);
+		return percept_fail(call, error.code ? error.code : -EINVAL, "%s", error.text);
+	}
+	snprintf(k->identity, sizeof(k->identity), "clip-1-%s-%016llx-layer%u-class%d-interpolate%d",
+		 nn_checkpoint_identity(k->checkpoint), (unsigned long long)clip_processor_digest(&k->vision.processor),
+		 k->vision.layer, k->vision.choice.keep_class, k->vision.choice.interpolate);
+	*encoder = k;
+	return 0;
+}
+
+static int clip_info(void *encoder, struct percept_encoder_info *info)
+{
+	const struct clip *k = encoder;
+	const struct vision *v = &k->vision;
+	const uint32_t d = v->tower.d_model;
+
+	*info = (struct percept_encoder_info){
+		.size = sizeof(*info), .modalities = PERCEPT_IMAGE, .dim = d,
+		.pooled_dim = v->projection ? v->projection_dim : v->pools ? d : 0,
+		.max_tokens = v->side * v->side + (v->choice.keep_class ? 1 : 0), .identity = k->identity,
+		.weight_bytes = v->tower.weight_bytes + (k->text ? k->text->tower.weight_bytes : 0),
+	};
+	return 0;
+}
+
+static int clip_plan(struct percept_call *call, void *encoder, const struct percept_media *media, struct percept_layout *layout)
+{
+	return vision_plan(call, &((const struct clip *)encoder)->vision, media, layout);
+}
+
+static int clip_encode(struct percept_call *call, void *encoder, const struct percept_media *media,
+		       struct percept_features *features)
+{
+	return vision_encode(call, &((const struct clip *)encoder)->vision, media, features);
+}
+
+static int clip_encode_text(struct percept_call *call, void *encoder, const char *text, const float **pooled)
+{
+	const struct clip *k = encoder;
+
+	if (!k->text)
+		return percept_fail(call, -ENOTSUP, "This model's files have no text tower.");
+	return text_encode(call, k->text, text, pooled);
+}
+
+static const struct percept_option options[] = {
+	{ .name = "layer", .type = PERCEPT_OPTION_INT, .min = -4096, .max = 4096,
+	  .help = "hidden state that is the feature, -1 the last; the bundle's, else -2" },
+	{ .name = "class_token", .type = PERCEPT_OPTION_BOOL, .help = "keep the class token's row; the bundle's, else no" },
+	{ .name = "interpolate", .type = PERCEPT_OPTION_BOOL, .fallback = "false",
+	  .help = "take pictures of other sizes by resizing the position table" },
+};
+static const struct percept_encoder ops = {
+	.size = sizeof(ops), .n_options = sizeof(options) / sizeof(options[0]), .options = options, .open = clip_open,
+	.close = clip_close, .info = clip_info, .plan = clip_plan, .encode = clip_encode, .encode_text = clip_encode_text,
+};
+const struct percept_plugin percept_plugin = {
+	.size = sizeof(percept_plugin), .abi = PERCEPT_ABI, .kind = PERCEPT_ENCODER, .name = "clip", .version = "0.1.0",
+	.license = "Apache-2.0", .summary = "CLIP picture and text towers", .ops = &ops,
+};

@@ -1,0 +1,152 @@
+/* text.c - CLIP's text tower: causal blocks, pooled where the text ends, into the space of the pictures. */
+#include "plugins/encoders/clip/clip.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TEXT_VOCAB_MAX = 1 << 24, TEXT_CONTEXT_MAX = 1 << 16, TEXT_OLD_END = 2 };
+
+static const char *const text_prefixes[] = { "text_model.", NULL };
+
+static int text_configure(struct text *t, const cJSON *config, struct nn_error *error)
+{
+	const struct tower_defaults defaults = { 512, 2048, 12, 8 };
+
+	if (tower_configure(&t->tower, config, &defaults, error))
+		return error->code;
+	t->vocab = (uint32_t)nn_config_int(config, "vocab_size", 49408, 1, TEXT_VOCAB_MAX, error);
+	t->context = (uint32_t)nn_config_int(config, "max_position_embeddings", 77, 2, TEXT_CONTEXT_MAX, error);
+	t->end = (int32_t)nn_config_int(config, "eos_token_id", 49407, 0, INT32_MAX, error);
+	return error->code;
+}
+
+static int text_load(struct text *t, struct nn_checkpoint *cp, struct nn_error *error)
+{
+	struct nn_loader l = { .checkpoint = cp, .prefixes = text_prefixes, .error = error };
+	const size_t d = t->tower.d_model;
+	struct nn_weight *positions = nn_load(&l, t->context, d, "embeddings.position_embedding.weight");
+
+	t->positions = positions ? nn_weight_f32(cp, positions) : NULL;
+	t->tokens = nn_load(&l, t->vocab, d, "embeddings.token_embedding.weight");
+	t->last = tower_norm(&t->tower, &l, "final_layer_norm");
+	l.prefixes = NULL;
+	t->projection = nn_load(&l, 0, d, "text_projection.weight");
+	l.prefixes = text_prefixes;
+	tower_load(&t->tower, &l);
+	if (!error->code && !t->positions)
+		nn_fail(error, -ENOMEM, "Memory is out.");
+	t->tower.weight_bytes += error->code ? 0 : t->tokens->bytes + positions->bytes;
+	return error->code;
+}
+
+int text_open(struct text **text, struct nn_checkpoint *cp, struct nn_error *error)
+{
+	const cJSON *config = nn_config_object(nn_checkpoint_config(cp), "text_config");
+	struct nn_error why = { 0 };
+
+	*text = NULL;
+	if (!config || !nn_checkpoint_weight(cp, "text_projection.weight"))
+		return 0;
+	struct text *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return nn_fail(error, -ENOMEM, "Memory is out.");
+	if (text_configure(t, config, error) || text_load(t, cp, error)) {
+		text_close(t);
+		return error->code;
+	}
+	/* Pictures can be encoded without it: its lack is an error only when text is given. */
+	t->tokenizer = nn_tokenizer_open(nn_checkpoint_path(cp), &why);
+	memcpy(t->why, why.text, sizeof(t->why));
+	*text = t;
+	return 0;
+}
+
+void text_close(struct text *t)
+{
+	if (!t)
+		return;
+	nn_tokenizer_close(t->tokenizer);
+	tower_fini(&t->tower);
+	free(t);
+}
+
+/* The row that stands for the text. */
+static size_t text_pool_row(const struct text *t, const int32_t *ids, size_t n)
+{
+	size_t row = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (t->end != TEXT_OLD_END && ids[i] == t->end)
+			return i;
+		if (t->end == TEXT_OLD_END && ids[i] > ids[row])
+			row = i;
+	}
+	return row;
+}
+
+/* (1, projection) of n ids, at most the context's. */
+static struct nn_tensor text_forward(struct nn *c, struct percept_call *call, const struct text *t, const int32_t *ids, size_t n)
+{
+	const struct tower *tower = &t->tower;
+	uint32_t *visible = nn_memory(c, n, sizeof(*visible));
+	struct nn_tensor x = nn_embed(c, t->tokens, ids, n);
+
+	for (size_t i = 0; visible && i < n; i++)
+		visible[i] = (uint32_t)i + 1;
+	nn_add_to(c, x, nn_view((float *)t->positions, n, tower->d_model));
+	tower_observe(c, call, "text_embeddings", x);
+	for (uint32_t i = 0; i < tower->n_layers && !nn_stopped(c); i++) {
+		tower_layer(c, tower, i, x, visible, NULL);
+		if (!i)
+			tower_observe(c, call, "text_after_layer0", x);
+	}
+	x = nn_layer_norm(c, x, t->last.w, t->last.b, tower->norm_eps);
+	tower_observe(c, call, "text_final_normed", x);
+	x = nn_rows(x, text_pool_row(t, ids, n), 1);
+	tower_observe(c, call, "text_pooled", x);
+	return nn_gemm(c, x, t->projection, NULL);
+}
+
+/* A longer text is cut, its last token kept, as the reference tokenizer's truncation does. */
+static size_t text_cut(const struct text *t, struct nn_ids *ids)
+{
+	if (ids->n <= t->context)
+		return ids->n;
+	ids->data[t->context - 1] = ids->data[ids->n - 1];
+	return t->context;
+}
+
+int text_encode(struct percept_call *call, const struct text *t, const char *text, const float **pooled)
+{
+	struct nn_ids ids = { 0 };
+	struct nn_error why = { 0 };
+	struct nn c;
+
+	if (!t->tokenizer)
+		return percept_fail(call, -ENOTSUP, "This CLIP has no tokenizer that can be read: %s", t->why);
+	if (nn_tokenizer_encode(t->tokenizer, text, strlen(text), NN_ENCODE_SPECIAL | NN_ENCODE_AROUND, &ids, &why) || !ids.n) {
+		nn_ids_free(&ids);
+		return percept_fail(call, why.code ? why.code : -EINVAL, "%s", why.code ? why.text : "The text is empty.");
+	}
+	struct nn_arena *arena = nn_arena_new(0);
+	struct nn_tensor y = { 0 };
+
+	c.error = -ENOMEM;
+	if (arena) {
+		nn_begin(&c, call, arena);
+		y = text_forward(&c, call, t, ids.data, text_cut(t, &ids));
+	}
+	float *out = c.error ? NULL : percept_alloc(call, y.cols * sizeof(float));
+
+	if (out)
+		memcpy(out, y.data, y.cols * sizeof(float));
+	*pooled = out;
+	nn_arena_free(arena);
+	nn_ids_free(&ids);
+	if (out)
+		return 0;
+	return percept_fail(call, c.error ? c.error : -ENOMEM, c.error == -ECANCELED ? "The encoding was cancelled." :
+			    "The text was not encoded: memory is out, or its tokens are not of the tower's vocabulary.");
+}

@@ -1,0 +1,112 @@
+/* tower.c - CLIP's transformer blocks. */
+#include "plugins/encoders/clip/tower.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <percept/plugin.h>
+
+enum { TOWER_DIM_MAX = 1 << 18, TOWER_LAYERS_MAX = 1024 };
+
+int tower_configure(struct tower *t, const cJSON *config, const struct tower_defaults *d, struct nn_error *error)
+{
+	const char *activation = nn_config_string(config, "hidden_act", "quick_gelu");
+	const int act = nn_activation_named(activation);
+
+	t->d_model = (uint32_t)nn_config_int(config, "hidden_size", d->d_model, 1, TOWER_DIM_MAX, error);
+	t->d_ff = (uint32_t)nn_config_int(config, "intermediate_size", d->d_ff, 1, TOWER_DIM_MAX, error);
+	t->n_layers = (uint32_t)nn_config_int(config, "num_hidden_layers", d->n_layers, 1, TOWER_LAYERS_MAX, error);
+	t->n_heads = (uint32_t)nn_config_int(config, "num_attention_heads", d->n_heads, 1, TOWER_DIM_MAX, error);
+	t->norm_eps = (float)nn_config_real(config, "layer_norm_eps", 1e-5, error);
+	if (error->code)
+		return error->code;
+	if (act < 0)
+		return nn_fail(error, -ENOTSUP, "config.json: the activation \"%.64s\" is not known here.", activation);
+	if (t->d_model % t->n_heads || !(t->norm_eps >= 0 && isfinite(t->norm_eps)))
+		return nn_fail(error, -EINVAL, "config.json: a hidden size of %u is not made of %u heads, or layer_norm_eps "
+			       "is out of range.", t->d_model, t->n_heads);
+	t->activation = (enum nn_activation)act;
+	return 0;
+}
+
+struct norm tower_norm(struct tower *t, struct nn_loader *l, const char *name)
+{
+	struct norm n = { .w = nn_load_vector(l, t->d_model, "%s.weight", name) };
+
+	n.b = nn_load_vector(l, t->d_model, "%s.bias", name);
+	t->weight_bytes += (uint64_t)2 * t->d_model * sizeof(float);
+	return n;
+}
+
+static struct affine tower_affine(struct tower *t, struct nn_loader *l, uint32_t layer, const char *name, size_t rows, size_t cols)
+{
+	struct affine a = { .w = nn_load(l, rows, cols, "encoder.layers.%u.%s.weight", layer, name) };
+
+	a.b = nn_load_vector(l, rows, "encoder.layers.%u.%s.bias", layer, name);
+	t->weight_bytes += a.w ? a.w->bytes + rows * sizeof(float) : 0;
+	return a;
+}
+
+static struct norm tower_layer_norm(struct tower *t, struct nn_loader *l, uint32_t layer, uint32_t which)
+{
+	struct norm n = { .w = nn_load_vector(l, t->d_model, "encoder.layers.%u.layer_norm%u.weight", layer, which) };
+
+	n.b = nn_load_vector(l, t->d_model, "encoder.layers.%u.layer_norm%u.bias", layer, which);
+	return n;
+}
+
+int tower_load(struct tower *t, struct nn_loader *l)
+{
+	const size_t d = t->d_model;
+
+	t->layers = calloc(t->n_layers, sizeof(*t->layers));
+	if (!t->layers)
+		return nn_fail(l->error, -ENOMEM, "Memory is out.");
+	for (uint32_t i = 0; i < t->n_layers && !l->error->code; i++) {
+		struct tower_layer *layer = &t->layers[i];
+
+		layer->norm1 = tower_layer_norm(t, l, i, 1);
+		layer->norm2 = tower_layer_norm(t, l, i, 2);
+		layer->q = tower_affine(t, l, i, "self_attn.q_proj", d, d);
+		layer->k = tower_affine(t, l, i, "self_attn.k_proj", d, d);
+		layer->v = tower_affine(t, l, i, "self_attn.v_proj", d, d);
+		layer->out = tower_affine(t, l, i, "self_attn.out_proj", d, d);
+		layer->fc1 = tower_affine(t, l, i, "mlp.fc1", t->d_ff, d);
+		layer->fc2 = tower_affine(t, l, i, "mlp.fc2", d, t->d_ff);
+	}
+	return l->error->code;
+}
+
+void tower_fini(struct tower *t)
+{
+	free(t->layers);
+	t->layers = NULL;
+}
+
+void tower_observe(struct nn *c, struct percept_call *call, const char *name, struct nn_tensor x)
+{
+	if (call && call->host->observe && x.data && !c->error && x.stride == x.cols)
+		call->host->observe(call, name, x.data, (const uint64_t[]){ x.rows, x.cols }, 2);
+}
+
+void tower_layer(struct nn *c, const struct tower *t, uint32_t i, struct nn_tensor x, const uint32_t *visible,
+		 struct percept_call *call)
+{
+	const struct tower_layer *l = &t->layers[i];
+	const struct nn_arena_mark mark = nn_arena_mark(c->arena);
+	const struct nn_attention how = { .heads = t->n_heads, .kv_heads = t->n_heads, .visible = visible,
+					  .scale = 1 / sqrtf((float)(t->d_model / t->n_heads)) };
+	struct nn_tensor h = nn_layer_norm(c, x, l->norm1.w, l->norm1.b, t->norm_eps);
+	struct nn_tensor q = nn_gemm(c, h, l->q.w, l->q.b), k = nn_gemm(c, h, l->k.w, l->k.b);
+	struct nn_tensor v = nn_gemm(c, h, l->v.w, l->v.b);
+	struct nn_tensor a = nn_gemm(c, nn_attention(c, q, k, v, &how), l->out.w, l->out.b);
+
+	tower_observe(c, i ? NULL : call, "layer0_attention", a);
+	nn_add_to(c, x, a);
+	h = nn_gemm(c, nn_layer_norm(c, x, l->norm2.w, l->norm2.b, t->norm_eps), l->fc1.w, l->fc1.b);
+	nn_activate(c, h, t->activation);
+	h = nn_gemm(c, h, l->fc2.w, l->fc2.b);
+	tower_observe(c, i ? NULL : call, "layer0_mlp", h);
+	nn_add_to(c, x, h);
+	nn_arena_release(c->arena, mark);
+}

@@ -1,0 +1,55 @@
+/* tower.h - CLIP's transformer: what the picture tower and the text tower share (Radford 2021). */
+#ifndef CLIP_TOWER_H
+#define CLIP_TOWER_H
+
+#include <stdint.h>
+#include <cjson/cJSON.h>
+
+#include "sdk/nn/checkpoint.h"
+#include "sdk/nn/ops.h"
+
+struct percept_call;
+
+/* A matrix and its bias. */
+struct affine {
+	const struct nn_weight *w;
+	const float *b;
+};
+
+/* A layer norm's weight and bias. */
+struct norm {
+	const float *w, *b;
+};
+
+struct tower_layer {
+	struct norm norm1, norm2;
+	struct affine q, k, v, out, fc1, fc2;
+};
+
+struct tower {
+	uint32_t d_model, d_ff, n_layers, n_heads;
+	float norm_eps;
+	enum nn_activation activation;
+	struct tower_layer *layers;
+	uint64_t weight_bytes;
+};
+
+/* What a tower's numbers are where config.json leaves them out. */
+struct tower_defaults {
+	uint32_t d_model, d_ff, n_layers, n_heads;
+};
+
+/* Reads the numbers. 0 or error->code. */
+int tower_configure(struct tower *t, const cJSON *config, const struct tower_defaults *defaults, struct nn_error *error);
+/* Loads the layers "encoder.layers.<i>". 0 or loader->error->code. tower_fini() frees them, after failure too. */
+int tower_load(struct tower *t, struct nn_loader *loader);
+void tower_fini(struct tower *t);
+/* Loads "<name>.weight" and "<name>.bias", counted into t->weight_bytes. */
+struct norm tower_norm(struct tower *t, struct nn_loader *loader, const char *name);
+/* One block on x (T, d_model), in place. `visible` as struct nn_attention's. `call` (may be NULL) sees layer 0's parts. */
+void tower_layer(struct nn *c, const struct tower *t, uint32_t i, struct nn_tensor x, const uint32_t *visible,
+		 struct percept_call *call);
+/* Shows a value to the call's observer, if there is one. `call` may be NULL. */
+void tower_observe(struct nn *c, struct percept_call *call, const char *name, struct nn_tensor x);
+
+#endif

@@ -1,0 +1,342 @@
+/* attention.c - softmax(q k^T) v in one pass over keys and values in pages.
+ *
+ * A page is at the same time the panel of both products: a head's keys are [dk][NN_PAGE], its values panels of
+ * [NN_PAGE][KERNEL_PANEL] columns. So scores and sums are tiles of the linear kernels, and for a row they are the same chain
+ * of multiply-adds whatever other rows are computed with it. Milakov and Gimelshein 2018 give the running softmax.
+ */
+#include "sdk/nn/ops.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#include "sdk/nn/kernels.h"
+
+_Static_assert((int)NN_PAGE == (int)KERNEL_PANEL, "a page of keys is a panel");
+
+struct attention {
+	const struct nn_kernels *kernels;
+	struct nn_tensor q, out;
+	const struct nn_attention *how;
+	const struct nn_page_shape *shape;
+	float *const *const *pages; /* a list a row, or one for all where `shared` */
+	int shared;
+	size_t keys;                /* of every row, where how->visible is NULL */
+	size_t group;               /* heads that share keys */
+	size_t *run;                /* begins of tasks' rows: n + 1 of them */
+};
+
+/* One tile: lines are (row, head of the group) pairs in order, of rows with the same pages. */
+struct attention_tile {
+	const struct attention *a;
+	float *const *pages;
+	size_t line, n;  /* of the first; how many, at most KERNEL_ROWS */
+	size_t kv;
+	uint32_t lo[KERNEL_ROWS], hi[KERNEL_ROWS]; /* keys that each line sees */
+	struct kernel_softmax state[KERNEL_ROWS];
+	_Alignas(64) float q[NN_HEAD * KERNEL_ROWS];   /* [dk][n], times the scale */
+	_Alignas(64) float s[KERNEL_ROWS * NN_PAGE];
+	_Alignas(64) float out[NN_HEAD * KERNEL_ROWS]; /* [panel][KERNEL_ROWS][KERNEL_PANEL] */
+};
+
+static size_t page_value_panels(const struct nn_page_shape *shape)
+{
+	return (shape->dv + KERNEL_PANEL - 1) / KERNEL_PANEL;
+}
+
+/* Floats of one head in a page. */
+static size_t page_head(const struct nn_page_shape *shape)
+{
+	return (size_t)NN_PAGE * shape->dk + page_value_panels(shape) * NN_PAGE * KERNEL_PANEL;
+}
+
+size_t nn_page_floats(const struct nn_page_shape *shape)
+{
+	return page_head(shape) * shape->kv_heads;
+}
+
+static void page_write_head(float *head, const struct nn_page_shape *shape, size_t slot, const float *k, const float *v)
+{
+	float *values = head + (size_t)NN_PAGE * shape->dk + slot * KERNEL_PANEL;
+
+	for (size_t i = 0; i < shape->dk; i++)
+		head[i * NN_PAGE + slot] = k[i];
+	for (size_t i = 0; i < shape->dv; i += KERNEL_PANEL, values += NN_PAGE * KERNEL_PANEL) {
+		size_t n = shape->dv - i < KERNEL_PANEL ? shape->dv - i : KERNEL_PANEL;
+
+		memcpy(values, v + i, n * sizeof(*v));
+		if (n < KERNEL_PANEL)
+			memset(values + n, 0, (KERNEL_PANEL - n) * sizeof(*v));
+	}
+}
+
+void nn_page_write(float *page, const struct nn_page_shape *shape, uint32_t slot, const float *k, const float *v)
+{
+	for (size_t h = 0; h < shape->kv_heads; h++)
+		page_write_head(page + h * page_head(shape), shape, slot, k + h * shape->dk, v + h * shape->dv);
+}
+
+struct page_rows {
+	const struct nn_page_shape *shape;
+	float *const *const *pages;
+	const uint32_t *position;
+	struct nn_tensor k, v;
+};
+
+static void page_write_some(void *arg, size_t begin, size_t end)
+{
+	const struct page_rows *p = arg;
+
+	for (size_t t = begin; t < end; t++)
+		nn_page_write(p->pages[t][p->position[t] / NN_PAGE], p->shape, p->position[t] % NN_PAGE,
+			      p->k.data + t * p->k.stride, p->v.data + t * p->v.stride);
+}
+
+void nn_page_write_rows(struct nn *c, const struct nn_page_shape *shape, float *const *const *pages, const uint32_t *position,
+			struct nn_tensor k, struct nn_tensor v)
+{
+	struct page_rows p = { shape, pages, position, k, v };
+
+	if (nn_stopped(c))
+		return;
+	if (k.rows != v.rows || k.cols != (size_t)shape->kv_heads * shape->dk || v.cols != (size_t)shape->kv_heads * shape->dv)
+		c->error = -EINVAL;
+	else
+		nn_split(c, k.rows, 8192 / (k.cols + 1) + 1, page_write_some, &p);
+}
+
+/* ---- one tile ---- */
+
+static void attention_softcap(const struct nn_kernels *kernels, float *s, float cap)
+{
+	kernels->scale(s, NN_PAGE, 1.0f / cap);
+	kernels->activate(s, NN_PAGE, NN_TANH);
+	kernels->scale(s, NN_PAGE, cap);
+}
+
+/* The part of [lo, hi) that lies in the page from `base` on, counted from there. */
+static uint32_t attention_within(uint32_t at, size_t base)
+{
+	return at <= base ? 0 : at - base < NN_PAGE ? (uint32_t)(at - base) : NN_PAGE;
+}
+
+/* Adds the page of keys from `base` on to every line's running softmax and sum. */
+static void attention_page(struct attention_tile *t, const float *head, size_t base)
+{
+	const struct attention *a = t->a;
+	const struct nn_kernels *kernels = a->kernels;
+	uint32_t most = 0;
+
+	for (size_t i = 0; i < t->n; i++)
+		most = t->hi[i] > most ? t->hi[i] : most;
+	uint32_t keys = attention_within(most, base);
+	struct kernel_tile scores = { .acc = t->s, .x = t->q, .xk = t->n, .panel = head, .k = a->shape->dk,
+				      .rows = (uint32_t)t->n, .cols = keys, .type = NN_F32, .first = 1 };
+
+	kernels->tile(&scores);
+	for (size_t i = 0; i < t->n; i++) {
+		float *s = t->s + i * NN_PAGE;
+
+		if (a->how->softcap > 0)
+			attention_softcap(kernels, s, a->how->softcap);
+		float carry = kernels->weights(&t->state[i], s, attention_within(t->lo[i], base),
+					       attention_within(t->hi[i], base));
+
+		for (size_t p = 0; carry != 1.0f && p < page_value_panels(a->shape); p++)
+			kernels->scale(t->out + (p * KERNEL_ROWS + i) * KERNEL_PANEL, KERNEL_PANEL, carry);
+	}
+	const float *values = head + (size_t)NN_PAGE * a->shape->dk;
+
+	for (size_t p = 0; p < page_value_panels(a->shape); p++) {
+		size_t cols = a->shape->dv - p * KERNEL_PANEL;
+		struct kernel_tile sum = { .acc = t->out + p * KERNEL_ROWS * KERNEL_PANEL, .x = t->s,
+					   .panel = values + p * NN_PAGE * KERNEL_PANEL, .k = keys, .rows = (uint32_t)t->n,
+					   .cols = (uint32_t)(cols < KERNEL_PANEL ? cols : KERNEL_PANEL), .type = NN_F32 };
+
+		kernels->tile_rows(&sum);
+	}
+}
+
+/* Lines' queries, what they see, and empty sums. */
+static void attention_begin(struct attention_tile *t)
+{
+	const struct attention *a = t->a;
+
+	for (size_t i = 0; i < t->n; i++) {
+		size_t row = (t->line + i) / a->group, h = t->kv * a->group + (t->line + i) % a->group;
+		const float *q = a->q.data + row * a->q.stride + h * a->shape->dk;
+
+		for (size_t d = 0; d < a->shape->dk; d++)
+			t->q[d * t->n + i] = q[d] * a->how->scale;
+		t->hi[i] = a->how->visible ? a->how->visible[row] : (uint32_t)a->keys;
+		t->lo[i] = a->how->first ? a->how->first[row] : 0;
+		t->state[i] = (struct kernel_softmax){ -INFINITY, 0 };
+	}
+	memset(t->out, 0, page_value_panels(a->shape) * KERNEL_ROWS * KERNEL_PANEL * sizeof(float));
+}
+
+static void attention_end(const struct attention_tile *t)
+{
+	const struct attention *a = t->a;
+
+	for (size_t i = 0; i < t->n; i++) {
+		size_t row = (t->line + i) / a->group, h = t->kv * a->group + (t->line + i) % a->group;
+		float *out = a->out.data + row * a->out.stride + h * a->shape->dv;
+		float scale = t->state[i].sum > 0 ? 1.0f / t->state[i].sum : t->state[i].sum;
+
+		for (size_t d = 0; d < a->shape->dv; d++)
+			out[d] = t->out[(d / KERNEL_PANEL * KERNEL_ROWS + i) * KERNEL_PANEL + d % KERNEL_PANEL] * scale;
+	}
+}
+
+static void attention_tile(struct attention_tile *t)
+{
+	uint32_t lo = UINT32_MAX, hi = 0;
+
+	attention_begin(t);
+	for (size_t i = 0; i < t->n; i++) {
+		lo = t->lo[i] < lo ? t->lo[i] : lo;
+		hi = t->hi[i] > hi ? t->hi[i] : hi;
+	}
+	for (size_t base = lo / NN_PAGE * NN_PAGE; base < hi; base += NN_PAGE)
+		attention_page(t, t->pages[base / NN_PAGE] + t->kv * page_head(t->a->shape), base);
+	attention_end(t);
+}
+
+/* Task: one run of rows, one group of heads. */
+static void attention_task(void *arg, uint32_t index)
+{
+	const struct attention *a = arg;
+	size_t run = index / a->how->kv_heads, begin = a->run[run] * a->group, end = a->run[run + 1] * a->group;
+	struct attention_tile t;
+
+	t.a = a;
+	t.kv = index % a->how->kv_heads;
+	t.pages = a->shared ? a->pages[0] : a->pages[a->run[run]];
+	for (t.line = begin; t.line < end; t.line += t.n) {
+		size_t left = end - t.line, parts = (left + KERNEL_ROWS - 1) / KERNEL_ROWS;
+
+		t.n = (left + parts - 1) / parts;
+		attention_tile(&t);
+	}
+}
+
+/* ---- all rows ---- */
+
+/* Cuts the rows into runs of one sequence, not longer than what makes good tiles. */
+static size_t attention_runs(struct attention *a)
+{
+	size_t longest = a->group >= KERNEL_ROWS ? 1 : KERNEL_ROWS / a->group, n = 0;
+
+	a->run[0] = 0;
+	for (size_t t = 1; t < a->q.rows; t++)
+		if (t - a->run[n] == longest || (!a->shared && a->pages[t] != a->pages[t - 1]))
+			a->run[++n] = t;
+	a->run[++n] = a->q.rows;
+	return n;
+}
+
+static int attention_fits(const struct attention *a)
+{
+	const struct nn_page_shape *s = a->shape;
+
+	return s->kv_heads && a->how->kv_heads == s->kv_heads && a->how->heads % s->kv_heads == 0 && a->how->heads &&
+	       s->dk && s->dv && s->dk <= NN_HEAD && s->dv <= NN_HEAD && a->q.cols == (size_t)a->how->heads * s->dk;
+}
+
+static struct nn_tensor attention_run(struct nn *c, struct attention *a)
+{
+	if (!attention_fits(a)) {
+		c->error = -EINVAL;
+		return (struct nn_tensor){ 0 };
+	}
+	a->kernels = kernels_of(c);
+	a->group = a->how->heads / a->how->kv_heads;
+	if (!a->out.data)
+		a->out = nn_new(c, a->q.rows, (size_t)a->how->heads * a->shape->dv);
+	struct nn_arena_mark mark = nn_arena_mark(c->arena);
+
+	a->run = nn_memory(c, a->q.rows + 1, sizeof(*a->run));
+	if (!c->error && a->q.rows)
+		nn_parallel(c, attention_task, a, (uint32_t)(attention_runs(a) * a->how->kv_heads));
+	nn_arena_release(c->arena, mark);
+	return c->error ? (struct nn_tensor){ 0 } : a->out;
+}
+
+struct nn_tensor nn_attention_paged(struct nn *c, struct nn_tensor q, const struct nn_page_shape *shape,
+				    float *const *const *pages, const struct nn_attention *how)
+{
+	struct attention a = { .q = q, .how = how, .shape = shape, .pages = pages };
+
+	if (nn_stopped(c))
+		return (struct nn_tensor){ 0 };
+	if (!how->visible) {
+		c->error = -EINVAL;
+		return (struct nn_tensor){ 0 };
+	}
+	return attention_run(c, &a);
+}
+
+struct attention_fill {
+	struct nn_tensor k, v;
+	const struct nn_page_shape *shape;
+	float **pages;
+};
+
+static void attention_fill(void *arg, size_t begin, size_t end)
+{
+	const struct attention_fill *f = arg;
+	size_t last = end * NN_PAGE < f->k.rows ? end * NN_PAGE : f->k.rows;
+
+	for (size_t s = begin * NN_PAGE; s < last; s++)
+		nn_page_write(f->pages[s / NN_PAGE], f->shape, s % NN_PAGE, f->k.data + s * f->k.stride,
+			      f->v.data + s * f->v.stride);
+}
+
+/* Keys and values as pages in the arena. */
+static float **attention_pages(struct nn *c, const struct nn_page_shape *shape, struct nn_tensor k, struct nn_tensor v)
+{
+	size_t n = (k.rows + NN_PAGE - 1) / NN_PAGE, floats = nn_page_floats(shape);
+	float **pages = nn_memory(c, n + 1, sizeof(*pages));
+	struct nn_tensor all = nn_new(c, n, floats);
+
+	if (c->error)
+		return NULL;
+	for (size_t i = 0; i < n; i++)
+		pages[i] = all.data + i * floats;
+	struct attention_fill f = { k, v, shape, pages };
+
+	nn_split(c, n, 8192 / floats + 1, attention_fill, &f);
+	return pages;
+}
+
+struct nn_tensor nn_attention(struct nn *c, struct nn_tensor q, struct nn_tensor k, struct nn_tensor v,
+			      const struct nn_attention *how)
+{
+	struct nn_page_shape shape = { .kv_heads = how->kv_heads };
+	struct attention a = { .q = q, .how = how, .shape = &shape, .shared = 1, .keys = k.rows };
+
+	if (nn_stopped(c))
+		return (struct nn_tensor){ 0 };
+	int bad = !how->kv_heads || k.rows != v.rows || k.cols % how->kv_heads || v.cols % how->kv_heads || k.rows > UINT32_MAX;
+
+	for (size_t t = 0; !bad && how->visible && t < q.rows; t++)
+		bad = how->visible[t] > k.rows;
+	if (bad) {
+		c->error = -EINVAL;
+		return (struct nn_tensor){ 0 };
+	}
+	shape.dk = (uint32_t)(k.cols / how->kv_heads);
+	shape.dv = (uint32_t)(v.cols / how->kv_heads);
+	/* The result lies before the pages, which are given back. */
+	a.out = nn_new(c, q.rows, (size_t)how->heads * shape.dv);
+	struct nn_arena_mark mark = nn_arena_mark(c->arena);
+	float **pages = attention_pages(c, &shape, k, v);
+	float *const *list = pages;
+
+	a.pages = &list;
+	if (pages)
+		attention_run(c, &a);
+	nn_arena_release(c->arena, mark);
+	return c->error ? (struct nn_tensor){ 0 } : a.out;
+}

@@ -1,0 +1,90 @@
+/* checkpoint.h - a model's files behind one interface: its configuration and its named tensors.
+ *
+ * First format: a Hugging Face directory (config.json, model.safetensors; shards with an index later). GGUF joins through
+ * the same functions. Weights stay in their file's type, mapped read-only.
+ */
+#ifndef NN_CHECKPOINT_H
+#define NN_CHECKPOINT_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <cjson/cJSON.h>
+
+#include "sdk/nn/error.h"
+
+/* NN_OTHER: a type that nothing here computes with; such a tensor may lie in a file, loading it is an error. */
+enum nn_type { NN_F32, NN_F16, NN_BF16, NN_I32, NN_U8, NN_I64, NN_OTHER /* later: block types */ };
+
+#define NN_RANK 6
+
+/* A tensor as it lies in its file. Row-major; rank <= NN_RANK; rows = shape[0], cols = product of the rest; a scalar is
+ * (1, 1). `data` has no alignment. */
+struct nn_weight {
+	const char *name;
+	const void *data;
+	size_t bytes;
+	enum nn_type type;
+	uint32_t rank;
+	uint64_t shape[NN_RANK];
+	size_t rows, cols;
+	const void *packed; /* set by nn_weight_pack: a layout that a kernel gains by; NULL: none */
+	const float *f32;   /* set by nn_weight_f32; NULL: not yet */
+	uint32_t file;      /* which of the checkpoint's files */
+	uint32_t reserved;
+};
+
+struct nn_checkpoint;
+
+/* Opens a directory (config.json, and model.safetensors or the shards of model.safetensors.index.json) or one .safetensors
+ * file with config.json beside it; NULL and *error on failure: every header byte is checked. [any]. The other functions of
+ * one checkpoint: one thread at a time; what they return may be read from many. */
+struct nn_checkpoint *nn_checkpoint_open(const char *path, struct nn_error *error);
+void nn_checkpoint_close(struct nn_checkpoint *checkpoint);
+/* The root of config.json; lives as long as the checkpoint. */
+const cJSON *nn_checkpoint_config(const struct nn_checkpoint *checkpoint);
+const char *nn_checkpoint_path(const struct nn_checkpoint *checkpoint);
+/* Hex SHA-256 that names the content of configuration and weights. Content up to 64 MiB is hashed whole, of more the
+ * headers, sizes, change times and samples. */
+const char *nn_checkpoint_identity(struct nn_checkpoint *checkpoint);
+/* Bytes of all tensors in the files. */
+uint64_t nn_checkpoint_bytes(const struct nn_checkpoint *checkpoint);
+/* NULL if there is none of that name. */
+struct nn_weight *nn_checkpoint_weight(struct nn_checkpoint *checkpoint, const char *name);
+/* For listings: tensors in file order. */
+size_t nn_checkpoint_count(const struct nn_checkpoint *checkpoint);
+struct nn_weight *nn_checkpoint_at(struct nn_checkpoint *checkpoint, size_t index);
+
+/* Loading a part: `prefixes` (NULL-terminated) are tried in order before each name, so that published names,
+ * transformers 5 names and bundles all load; NULL: names are whole. The first failure is kept in *error (which may
+ * not be NULL) and later calls return NULL. */
+struct nn_loader {
+	struct nn_checkpoint *checkpoint;
+	const char *const *prefixes;
+	struct nn_error *error;
+};
+/* A (rows, cols) weight of a float type; name by printf. rows or cols 0: any. Missing or misshapen: NULL and an error
+ * that names file, tensor, and both shapes. */
+struct nn_weight *nn_load(struct nn_loader *loader, size_t rows, size_t cols, const char *name, ...)
+	__attribute__((format(printf, 4, 5)));
+/* The same, but missing is NULL without error. */
+struct nn_weight *nn_load_maybe(struct nn_loader *loader, size_t rows, size_t cols, const char *name, ...)
+	__attribute__((format(printf, 4, 5)));
+/* A vector as f32 [n], converted once, owned by the checkpoint. */
+const float *nn_load_vector(struct nn_loader *loader, size_t n, const char *name, ...)
+	__attribute__((format(printf, 3, 4)));
+const float *nn_load_vector_maybe(struct nn_loader *loader, size_t n, const char *name, ...)
+	__attribute__((format(printf, 3, 4)));
+/* `bytes` aligned to 64 that live as long as the checkpoint; NULL when memory is out. */
+void *nn_checkpoint_alloc(struct nn_checkpoint *checkpoint, size_t bytes);
+/* All of a weight as f32, owned by the checkpoint; NULL when memory is out or the type is not of floats. */
+const float *nn_weight_f32(struct nn_checkpoint *checkpoint, struct nn_weight *weight);
+
+/* Reading config.json. A missing key is `fallback`; an ill-typed or out-of-range value sets *error once and gives
+ * `fallback`. `names`: alternatives separated by '|' ("num_key_value_heads|n_head_kv"). */
+int64_t nn_config_int(const cJSON *object, const char *names, int64_t fallback, int64_t min, int64_t max, struct nn_error *error);
+double nn_config_real(const cJSON *object, const char *names, double fallback, struct nn_error *error);
+int nn_config_bool(const cJSON *object, const char *names, int fallback, struct nn_error *error);
+const char *nn_config_string(const cJSON *object, const char *names, const char *fallback);
+const cJSON *nn_config_object(const cJSON *object, const char *names); /* NULL if absent */
+
+#endif

@@ -1,0 +1,38 @@
+/* image.h - pictures as the reference implementations prepare them for encoders. */
+#ifndef NN_IMAGE_H
+#define NN_IMAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sdk/nn/error.h"
+#include "sdk/nn/tensor.h"
+
+enum nn_filter { NN_NEAREST = 0, NN_LANCZOS = 1, NN_BILINEAR = 2, NN_BICUBIC = 3, NN_BOX = 4, NN_HAMMING = 5 }; /* Pillow's numbers */
+
+/* dst u8 [dh][dw][3] from src u8 [sh][sw][3], exactly as Pillow's Image.resize: antialiased support, two passes,
+ * horizontal first, rounded to u8 between them. */
+int nn_image_resize(struct nn *c, const uint8_t *src, uint32_t sw, uint32_t sh, uint8_t *dst, uint32_t dw, uint32_t dh,
+		    enum nn_filter filter);
+
+/* preprocessor_config.json, old and new forms. */
+struct nn_image_processor {
+	int do_resize, do_center_crop, do_rescale, do_normalize, do_pad;
+	uint32_t shortest_edge;          /* 0: size is exact */
+	uint32_t height, width;          /* exact size */
+	uint32_t crop_height, crop_width;
+	enum nn_filter filter;
+	double rescale;
+	float mean[3], std[3];
+	uint8_t background[3];           /* of do_pad, LLaVA's square: int(mean * 255) */
+};
+/* `path`: a model directory. `image_size` is used for sizes the file leaves out; without a file CLIP's values hold. */
+int nn_image_processor_load(struct nn_image_processor *p, const char *directory, uint32_t image_size, struct nn_error *error);
+/* The same from the text of the file. */
+int nn_image_processor_parse(struct nn_image_processor *p, const char *json, size_t bytes, uint32_t image_size,
+			     struct nn_error *error);
+/* One picture u8 [h][w][3] to planar pixels f32 [3][*out_h][*out_w] in c's arena. */
+float *nn_image_prepare(struct nn *c, const struct nn_image_processor *p, const uint8_t *rgb, uint32_t width, uint32_t height,
+			uint32_t *out_width, uint32_t *out_height, struct nn_error *error);
+
+#endif

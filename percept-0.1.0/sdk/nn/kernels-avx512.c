@@ -1,0 +1,28 @@
+/* kernels-avx512.c - the inner loops for x86-64 with AVX-512F. */
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+static int kernels_usable(void)
+{
+	return __builtin_cpu_supports("avx512f");
+}
+
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("avx512f,avx2,fma"))), apply_to = function)
+#else
+#pragma GCC target("avx512f,avx2,fma")
+#endif
+
+#include "sdk/nn/simd-avx512.inc"
+
+#define KERNELS kernels_avx512
+#define KERNELS_NAME "avx512"
+#define KERNELS_TILES(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
+enum { TILE_ROWS = 12 };
+
+#include "sdk/nn/kernels-body.inc"
+
+#ifdef __clang__
+#pragma clang attribute pop
+#endif
+#endif

@@ -1,0 +1,104 @@
+/* ops.h - operations of transformer models on struct nn_tensor. Shapes in each comment; all results f32.
+ *
+ * Batch-invariant: a row's result does not depend on which or how many other rows are given, except where a comment
+ * names OpenBLAS (nn_gemm), whose callers pass whole items only.
+ */
+#ifndef NN_OPS_H
+#define NN_OPS_H
+
+#include "sdk/nn/checkpoint.h"
+#include "sdk/nn/tensor.h"
+
+/* A set of inner loops for c->kernels: "portable", "avx2", "avx512"; NULL if this processor has not what it needs. By
+ * default the best one is taken, or what the environment variable PERCEPT_CPU names. [any] */
+const struct nn_kernels *nn_kernels_named(const char *name);
+
+enum nn_activation { NN_IDENTITY, NN_RELU, NN_GELU_ERF, NN_GELU_TANH, NN_GELU_QUICK, NN_SILU, NN_TANH, NN_SIGMOID };
+
+/* "gelu", "quick_gelu", "gelu_pytorch_tanh", "gelu_new", "silu", "swish", "relu" ...; -1 if unknown. */
+int nn_activation_named(const char *name);
+
+/* Repacks a (N, K) weight for nn_linear's kernels, once, at load; the copy belongs to the checkpoint. NULL weight: 0. An
+ * unpacked weight works too, but is packed at each use. */
+int nn_weight_pack(struct nn_checkpoint *checkpoint, struct nn_weight *weight, struct nn_error *error);
+
+/* y (T,N) = x (T,K) w^T + b. w is (N,K); b is [N] or NULL. Row-invariant own kernels: for decoders, where rows of several
+ * requests meet. */
+struct nn_tensor nn_linear(struct nn *c, struct nn_tensor x, const struct nn_weight *w, const float *b);
+/* The same through OpenBLAS, where that knows the processor and the weight is not packed: for encoders and connectors, whose
+ * items are computed whole. */
+struct nn_tensor nn_gemm(struct nn *c, struct nn_tensor x, const struct nn_weight *w, const float *b);
+
+/* (T,C) = x + y, new; and in place. */
+struct nn_tensor nn_add(struct nn *c, struct nn_tensor x, struct nn_tensor y);
+void nn_add_to(struct nn *c, struct nn_tensor x, struct nn_tensor y);
+void nn_scale(struct nn *c, struct nn_tensor x, float s);
+
+/* Ba 2016: (x - mean) / sqrt(var + eps) * w + b, per row; b may be NULL. */
+struct nn_tensor nn_layer_norm(struct nn *c, struct nn_tensor x, const float *w, const float *b, float eps);
+/* Zhang 2019: x / sqrt(mean(x^2) + eps) * w, per row. */
+struct nn_tensor nn_rms_norm(struct nn *c, struct nn_tensor x, const float *w, float eps);
+
+/* In place. */
+void nn_activate(struct nn *c, struct nn_tensor x, enum nn_activation how);
+/* (T,N) = activate(gate) * up, into gate, which is returned. Shazeer 2020. */
+struct nn_tensor nn_gate(struct nn *c, struct nn_tensor gate, struct nn_tensor up, enum nn_activation how);
+/* Softmax over each row, in place. */
+void nn_softmax(struct nn *c, struct nn_tensor x);
+
+/* Rows of an embedding table: (n, cols) in f32. ids outside the table: c->error = -EINVAL. */
+struct nn_tensor nn_embed(struct nn *c, const struct nn_weight *table, const int32_t *ids, size_t n);
+
+/* Rotary positions, Su 2021: pairs (i, i + half) of each head ("rotate half"), or neighbours (interleaved). In place.
+ * x is (T, heads * head_dim); inv_freq is [head_dim / 2]; position is [T]; `attention_scale` multiplies cos and sin. */
+struct nn_rope {
+	const float *inv_freq;
+	float attention_scale;
+	int interleaved;
+	uint32_t dim; /* rotated part of a head, from its start */
+};
+void nn_rope(struct nn *c, struct nn_tensor x, const int32_t *position, uint32_t heads, const struct nn_rope *rope);
+
+/* out (T, heads * dv) = softmax(scale q k^T + mask) v, without a score matrix. q (T, heads * dk), k (S, kv_heads * dk),
+ * v (S, kv_heads * dv), heads % kv_heads == 0; dk, dv at most NN_HEAD. Row t sees keys [first[t], visible[t]); visible NULL:
+ * to the end, first NULL: from the start. softcap: scores become softcap * tanh(score / softcap) (Gemma 2); 0: not. A row
+ * that sees nothing is 0. Keys are taken in blocks at fixed positions: a row's result does not depend on the other rows. */
+struct nn_attention {
+	uint32_t heads, kv_heads;
+	float scale;
+	const uint32_t *visible;
+	const uint32_t *first;
+	float softcap;
+};
+struct nn_tensor nn_attention(struct nn *c, struct nn_tensor q, struct nn_tensor k, struct nn_tensor v,
+			      const struct nn_attention *how);
+
+/* Keys and values kept in pages of NN_PAGE positions, for decoders: page i of a sequence's list holds positions
+ * i * NN_PAGE ... of one layer. A page is nn_page_floats() floats, aligned to 64, in the kernels' own layout (keys
+ * transposed, values in panels); copying its bytes copies it. */
+#define NN_PAGE 32
+#define NN_HEAD 512
+struct nn_page_shape {
+	uint32_t kv_heads, dk, dv;
+};
+size_t nn_page_floats(const struct nn_page_shape *shape);
+/* Position `slot` (0 .. NN_PAGE - 1) of a page becomes k [kv_heads * dk] and v [kv_heads * dv]. */
+void nn_page_write(float *page, const struct nn_page_shape *shape, uint32_t slot, const float *k, const float *v);
+/* Writes k and v of row t to slot `position[t]` % NN_PAGE of page `position[t]` / NN_PAGE of pages[t]; rows must not share a
+ * place. */
+void nn_page_write_rows(struct nn *c, const struct nn_page_shape *shape, float *const *const *pages, const uint32_t *position,
+			struct nn_tensor k, struct nn_tensor v);
+/* As nn_attention, bitwise, with row t's keys and values in pages[t], which has at least visible[t] / NN_PAGE pages, rounded
+ * up; `visible` must be given, how->kv_heads be the shape's. Rows of many sequences may be given; those of one sequence that
+ * follow each other with the same pages[t] are computed together, which is faster. */
+struct nn_tensor nn_attention_paged(struct nn *c, struct nn_tensor q, const struct nn_page_shape *shape,
+				    float *const *const *pages, const struct nn_attention *how);
+
+/* Pictures. (patches, 3 * patch * patch) rows from planar pixels [3][height][width], patches row by row. */
+struct nn_tensor nn_patches(struct nn *c, const float *pixels, uint32_t height, uint32_t width, uint32_t patch);
+/* Position table (rows * cols, C) resized to (new_rows * new_cols, C) as torch's interpolate(mode="bicubic",
+ * align_corners=False, antialias=False) does, a = -0.75. */
+struct nn_tensor nn_resize_grid(struct nn *c, struct nn_tensor table, uint32_t rows, uint32_t cols, uint32_t new_rows,
+				uint32_t new_cols);
+
+#endif

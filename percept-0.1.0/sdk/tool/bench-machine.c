@@ -1,0 +1,130 @@
+/* bench-machine.c - how fast this machine reads memory and multiplies. */
+#include "sdk/tool/bench.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "sdk/nn/pool.h"
+
+#define READ_BYTES ((size_t)256 << 20) /* more than any cache holds, of each thread's share too */
+#define READ_ROUNDS 4
+#define FMA_ROUNDS 120000000u /* some 20 ms: what waking threads takes does not count */
+#define FMA_CHAINS 12 /* enough to hide the latency of two units */
+
+typedef float wide16 __attribute__((vector_size(64)));
+typedef float wide8 __attribute__((vector_size(32)));
+typedef float wide4 __attribute__((vector_size(16)));
+typedef uint64_t words8 __attribute__((vector_size(64)));
+
+struct machine_job {
+	const uint8_t *memory;
+	size_t share; /* bytes of each thread */
+	float *sink;  /* one of each thread: what is computed must not be thrown away */
+};
+
+static double machine_now(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Four streams of a page each, as a matrix product with several rows at a time reads. */
+#define MACHINE_READ(name, target)                                                                                             \
+	target static void name(void *arg, uint32_t i)                                                                         \
+	{                                                                                                                      \
+		const struct machine_job *job = arg;                                                                           \
+		const words8 *at = (const words8 *)(job->memory + i * job->share);                                             \
+		size_t quarter = job->share / sizeof *at / 4;                                                                  \
+		words8 a = {0}, b = {0}, c = {0}, d = {0};                                                                     \
+		for (const words8 *end = at + quarter; at < end; at++) {                                                       \
+			a ^= at[0];                                                                                            \
+			b ^= at[quarter];                                                                                      \
+			c ^= at[2 * quarter];                                                                                  \
+			d ^= at[3 * quarter];                                                                                  \
+		}                                                                                                              \
+		a ^= b ^ c ^ d;                                                                                                \
+		job->sink[i] = (float)(a[0] ^ a[7]);                                                                           \
+	}
+
+#if defined(__x86_64__)
+MACHINE_READ(machine_read512, __attribute__((target("avx512f"))))
+MACHINE_READ(machine_read256, __attribute__((target("avx2"))))
+#endif
+MACHINE_READ(machine_read128, )
+
+/* x = x * y + z in FMA_CHAINS independent chains; the target's own multiply-add where it has one. */
+#define MACHINE_FMA(name, target, wide)                                                                                        \
+	target static void name(void *arg, uint32_t i)                                                                         \
+	{                                                                                                                      \
+		const struct machine_job *job = arg;                                                                           \
+		wide x[FMA_CHAINS], y = {0}, z = {0};                                                                          \
+		y += 0.999f + job->sink[i] * 0;                                                                                \
+		z += 0.001f;                                                                                                   \
+		for (int k = 0; k < FMA_CHAINS; k++)                                                                           \
+			x[k] = y + (float)k;                                                                                   \
+		for (uint32_t n = FMA_ROUNDS / FMA_CHAINS; n; n--)                                                             \
+			_Pragma("GCC unroll 12") for (int k = 0; k < FMA_CHAINS; k++) x[k] = x[k] * y + z;                     \
+		for (int k = 1; k < FMA_CHAINS; k++)                                                                           \
+			x[0] += x[k];                                                                                          \
+		job->sink[i] = x[0][0];                                                                                        \
+	}
+
+#if defined(__x86_64__)
+MACHINE_FMA(machine_fma512, __attribute__((target("avx512f"))), wide16)
+MACHINE_FMA(machine_fma256, __attribute__((target("avx2,fma"))), wide8)
+#endif
+MACHINE_FMA(machine_fma128, , wide4)
+
+struct machine_path {
+	const char *name;
+	nn_task *read, *multiply;
+	unsigned lanes;
+};
+
+static struct machine_path machine_best(void)
+{
+#if defined(__x86_64__)
+	if (__builtin_cpu_supports("avx512f"))
+		return (struct machine_path){"AVX-512", machine_read512, machine_fma512, 16};
+	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+		return (struct machine_path){"AVX2", machine_read256, machine_fma256, 8};
+#endif
+	return (struct machine_path){"128 bits", machine_read128, machine_fma128, 4};
+}
+
+/* The best of some rounds, in seconds: what disturbs makes it longer only. */
+static double machine_time(struct nn_pool *pool, nn_task *task, struct machine_job *job)
+{
+	double best = 1e9;
+	for (int round = 0; round < READ_ROUNDS; round++) {
+		double from = machine_now();
+		nn_pool_run(pool, task, job, nn_pool_threads(pool));
+		double took = machine_now() - from;
+		best = took < best ? took : best;
+	}
+	return best;
+}
+
+void bench_machine(struct bench_machine *m, uint32_t threads)
+{
+	const struct machine_path path = machine_best();
+	*m = (struct bench_machine){.threads = threads, .vectors = path.name};
+	struct nn_pool *pool = nn_pool_new(threads);
+	float *sink = calloc(threads, sizeof *sink);
+	uint8_t *memory = mmap(NULL, READ_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (pool && sink && memory != MAP_FAILED) {
+		struct machine_job job = {memory, READ_BYTES / threads / 256 * 256, sink};
+		madvise(memory, READ_BYTES, MADV_HUGEPAGE);
+		memset(memory, 1, READ_BYTES);
+		m->read_gb_per_second = (double)job.share * threads / machine_time(pool, path.read, &job) / 1e9;
+		double adds = (double)(FMA_ROUNDS / FMA_CHAINS) * FMA_CHAINS * path.lanes * threads;
+		m->giga_multiply_adds = adds / machine_time(pool, path.multiply, &job) / 1e9;
+	}
+	if (memory != MAP_FAILED)
+		munmap(memory, READ_BYTES);
+	free(sink);
+	nn_pool_free(pool);
+}

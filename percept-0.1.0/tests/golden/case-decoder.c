@@ -1,0 +1,128 @@
+/* case-decoder.c - causal language models: all logits of each prompt, and greedy tokens step by step. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/golden/part.h"
+
+/* in.input_ids [prompts][length], and what came out for all of them. */
+struct decoding {
+	uint32_t prompts, length, n_greedy;
+	const int32_t *ids, *mask;     /* mask: NULL, or 0 where a row is padding */
+	const char *greedy_name;
+	float *logits, *steps;         /* [prompts][length][vocab], [prompts][n_greedy][vocab] */
+	int32_t *greedy;               /* [prompts][n_greedy] */
+};
+
+static int decoding_open(struct decoding *d, struct golden *g, uint32_t vocab)
+{
+	const struct golden_tensor *in = golden_tensor(&g->io, "I32", "in.input_ids");
+	const struct golden_tensor *mask = golden_tensor(&g->io, "I32", "in.attention_mask");
+	const struct golden_tensor *want = golden_tensor(&g->io, "F32", "out.logits"), *greedy = NULL;
+
+	*d = (struct decoding){ .prompts = 1, .length = (uint32_t)in->n, .ids = in->data };
+	if (in->rank == 2 && in->n) {
+		d->prompts = (uint32_t)in->shape[0];
+		d->length = (uint32_t)in->shape[1];
+	}
+	d->mask = mask && mask->n == in->n ? mask->data : NULL;
+	for (int i = 0; i < 2 && !greedy; i++) {
+		d->greedy_name = i ? "out.greedy_ids" : "out.greedy_tokens";
+		greedy = golden_tensor(&g->io, "I32", "%s", d->greedy_name);
+	}
+	d->n_greedy = greedy ? (uint32_t)(greedy->n / d->prompts) : 0;
+	d->logits = calloc(in->n + 1, vocab * sizeof(float));
+	d->steps = calloc((size_t)d->prompts * d->n_greedy + 1, vocab * sizeof(float));
+	d->greedy = calloc((size_t)d->prompts * d->n_greedy + 1, sizeof(*d->greedy));
+	if (!d->logits || !d->steps || !d->greedy)
+		return -1;
+	/* What the reference gives for padding is of no interest: those rows are as expected. */
+	if (d->mask && want && want->n == in->n * vocab)
+		memcpy(d->logits, want->data, want->n * sizeof(float));
+	return 0;
+}
+
+static void decoding_close(struct decoding *d)
+{
+	free(d->logits);
+	free(d->steps);
+	free(d->greedy);
+}
+
+/* Prompt i alone, as far as it is no padding. 0 or -1. */
+static int decoding_prompt(struct decoding *d, struct run *r, struct golden *g, uint32_t i)
+{
+	const size_t vocab = r->info.vocab, first = (size_t)i * d->length;
+	int32_t *ids = calloc((size_t)d->length + 1, sizeof(*ids));
+	uint32_t n = 0;
+	int failed = !ids;
+
+	for (uint32_t t = 0; ids && t < d->length; t++) {
+		if (!d->mask || d->mask[first + t])
+			ids[n++] = d->ids[first + t];
+	}
+	r->n = 0;
+	r->part.closed_taps = 0;
+	failed = failed || part_decoder(&r->part)->sequence_new(r->part.instance, 0) || run_step(r, g, ids, n, -1, NULL);
+	for (uint32_t t = 0, at = 0; !failed && t < d->length; t++) {
+		if (!d->mask || d->mask[first + t])
+			memcpy(d->logits + (first + t) * vocab, r->logits + at++ * vocab, vocab * sizeof(float));
+	}
+	r->part.closed_taps = 1;
+	const size_t greedy = (size_t)i * d->n_greedy;
+
+	failed = failed || (d->n_greedy && run_greedy(r, g, d->greedy + greedy, d->n_greedy, d->steps + greedy * vocab, 0) < 0);
+	free(ids);
+	return failed ? -1 : 0;
+}
+
+static void decoder_run(struct golden *g, const char *model)
+{
+	const struct golden_tensor *in = golden_tensor(&g->io, "I32", "in.input_ids"), *greedy;
+	struct decoding d = { 0 };
+	struct run r;
+
+	if (!in || in->rank > 2) {
+		golden_fail(g, "io.safetensors has no prompts in in.input_ids");
+		return;
+	}
+	int failed = run_open(&r, g, model) || decoding_open(&d, g, r.info.vocab);
+
+	for (uint32_t i = 0; i < d.prompts && !failed; i++)
+		failed = decoding_prompt(&d, &r, g, i);
+	if (!failed) {
+		part_check_taps(&r.part, g, "hidden_");
+		part_check_taps(&r.part, g, "");
+		golden_check(g, "out.logits", d.logits, in->n * r.info.vocab);
+		greedy = golden_tensor(&g->io, "I32", "%s", d.greedy_name);
+		if (greedy)
+			golden_check_ids(g, greedy->name, d.greedy, (size_t)d.prompts * d.n_greedy, greedy->data, greedy->n);
+		golden_check(g, "out.step_logits", d.steps, (size_t)d.prompts * d.n_greedy * r.info.vocab);
+	}
+	decoding_close(&d);
+	run_close(&r);
+}
+
+void case_decoder(struct golden *g)
+{
+	char path[PATH_MAX + 64], variant[PATH_MAX];
+	static const char *const files[] = { "model.safetensors", "model.safetensors.index.json" };
+	int found = 0;
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", g->path, files[i]);
+		found |= !access(path, R_OK);
+	}
+	if (!found) {
+		golden_skip(g, "its weights are GGUF alone");
+		return;
+	}
+	decoder_run(g, g->path);
+	snprintf(path, sizeof(path), "%s/config.hub.json", g->path);
+	if (!access(path, R_OK) && !variant_make(g->path, "config.hub.json", NULL, variant)) {
+		printf("  with config.hub.json:\n");
+		decoder_run(g, variant);
+		variant_remove(variant);
+	}
+}

@@ -1,0 +1,25 @@
+/* pipeline.h - encoder, connector and decoder of a LLaVA bundle, one after the other. */
+#ifndef TESTS_GOLDEN_PIPELINE_H
+#define TESTS_GOLDEN_PIPELINE_H
+
+#include "tests/golden/part.h"
+
+struct pipeline {
+	struct part encoder, connector;
+	struct run decoder;
+	int32_t media_token;
+	float *features, *embeddings; /* of all pictures since pipeline_begin() */
+	size_t n_features, n_embeddings;
+};
+
+/* Opens the bundle `model`. 0, or -1 after golden_fail(); pipeline_close() in either case. */
+int pipeline_open(struct pipeline *p, struct golden *g, const char *model);
+void pipeline_close(struct pipeline *p);
+/* Forgets the pictures and the sequence. */
+void pipeline_begin(struct pipeline *p);
+/* Encodes and connects one picture. 0 or -1. */
+int pipeline_picture(struct pipeline *p, struct golden *g, const struct percept_media *media);
+/* Prefills the prompt with the pictures in it. 0 or -1. */
+int pipeline_prompt(struct pipeline *p, struct golden *g, const int32_t *ids, uint32_t n);
+
+#endif

@@ -1,0 +1,130 @@
+/* run-golden.c - FOLDER...: runs each folder of golden vectors through the plugins and says PASS, FAIL or SKIP. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/golden/golden.h"
+
+/* case.json's architecture, and what runs it. */
+static const struct {
+	const char *architecture;
+	golden_runner *run;
+} architectures[] = {
+	{ "clip", case_clip },
+	{ "clip_vision_model", case_clip_vision },
+	{ "llama", case_decoder },
+	{ "llava", case_llava },
+	{ "llava connector", case_connector },
+	{ "llava connector (original repository)", case_connector },
+	{ "image decode", case_decode },
+	{ "image resize", case_resize },
+	{ "img_blip", case_image },
+	{ "img_clip", case_image },
+	{ "img_clip_padcrop", case_image },
+	{ "img_convnext", case_image },
+	{ "img_llava_pad", case_image },
+	{ "img_siglip", case_image },
+	{ "sampling", case_sampling },
+};
+
+/* Folders without a case.json are known by a file in them. */
+static const struct {
+	const char *file;
+	golden_runner *run;
+} files[] = {
+	{ "expected.json", case_tokenizer },
+	{ "goldens.json", case_e2e },
+};
+
+static golden_runner *find(const struct golden *g)
+{
+	const char *architecture = cJSON_GetStringValue(cJSON_GetObjectItem(g->info, "architecture"));
+	char path[PATH_MAX + 64];
+
+	for (size_t i = 0; architecture && i < sizeof(architectures) / sizeof(architectures[0]); i++) {
+		if (!strcmp(architectures[i].architecture, architecture))
+			return architectures[i].run;
+	}
+	for (size_t i = 0; !g->info && i < sizeof(files) / sizeof(files[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", g->path, files[i].file);
+		if (!access(path, R_OK))
+			return files[i].run;
+	}
+	return NULL;
+}
+
+enum verdict { PASS, FAIL, SKIP };
+
+/* Cases of training hold gradients: nothing here makes those yet, and what they say of the forward pass others say too. */
+static int is_training(const struct golden *g)
+{
+	for (size_t i = 0; i < g->io.n; i++) {
+		if (!strncmp(g->io.all[i].name, "grad.", 5))
+			return 1;
+	}
+	return cJSON_HasObjectItem(g->info, "optimizer");
+}
+
+static enum verdict run(const char *path)
+{
+	struct golden g;
+
+	if (golden_open(&g, path))
+		return FAIL;
+	const char *architecture = cJSON_GetStringValue(cJSON_GetObjectItem(g.info, "architecture"));
+	golden_runner *runner = find(&g);
+
+	printf("%s\n", g.name);
+	if (is_training(&g))
+		golden_skip(&g, "it is a case of training");
+	else if (runner)
+		runner(&g);
+	else
+		golden_skip(&g, "unknown architecture%s%s", architecture ? ": " : "", architecture ? architecture : "");
+	if (!g.skip[0])
+		golden_left_out(&g);
+	enum verdict v = g.failed ? FAIL : g.skip[0] ? SKIP : g.checked ? PASS : FAIL;
+
+	if (v == SKIP)
+		printf("SKIP %s (%s)\n", g.name, g.skip);
+	else
+		printf("%s %s: %u of %u outputs\n", v == PASS ? "PASS" : "FAIL", g.name, g.checked - g.failed, g.checked);
+	fflush(stdout);
+	golden_close(&g);
+	return v;
+}
+
+/* In a build tree the programs and plugins lie beside this program's folder. */
+static void point_at_tree(void)
+{
+	char exe[PATH_MAX], path[PATH_MAX + 32];
+	const ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+
+	if (n < 0)
+		return;
+	exe[n] = '\0';
+	for (int up = 0; up < 2 && strrchr(exe, '/'); up++) {
+		*strrchr(exe, '/') = '\0';
+		if (!up && strlen(exe) > 6 && !strcmp(exe + strlen(exe) - 6, "/.libs"))
+			exe[strlen(exe) - 6] = '\0';
+	}
+	setenv("top_builddir", exe, 0);
+	snprintf(path, sizeof(path), "%s/plugins/.libs", exe);
+	setenv("PERCEPT_PLUGIN_PATH", path, 0);
+}
+
+int main(int argc, char **argv)
+{
+	unsigned count[3] = { 0 };
+
+	if (argc < 2) {
+		fprintf(stderr, "usage: run-golden FOLDER...\n");
+		return 2;
+	}
+	point_at_tree();
+	for (int i = 1; i < argc; i++)
+		count[run(argv[i])]++;
+	printf("%u passed, %u failed, %u skipped\n", count[PASS], count[FAIL], count[SKIP]);
+	return count[FAIL] ? 1 : 0;
+}

@@ -1,0 +1,245 @@
+/* test-attention.c - attention over matrices and over pages: right on every path, and each row by itself. */
+#include <errno.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "tests/nn/naive.h"
+
+struct shape {
+	size_t t, s, heads, kv_heads, dk, dv;
+	int causal, window, softcap;
+};
+
+static const struct shape shapes[] = {
+	{ 1, 1, 1, 1, 4, 4, 0, 0, 0 },	     { 5, 31, 2, 2, 16, 16, 0, 0, 0 },	{ 33, 33, 4, 2, 64, 64, 1, 0, 0 },
+	{ 7, 100, 6, 1, 80, 72, 1, 0, 0 },   { 50, 50, 16, 1, 24, 8, 1, 0, 1 }, { 70, 70, 4, 4, 33, 40, 1, 9, 0 },
+	{ 3, 257, 2, 1, 256, 256, 1, 40, 1 }, { 77, 77, 3, 3, 64, 64, 0, 0, 0 },
+};
+
+enum { N_SHAPES = sizeof(shapes) / sizeof(*shapes), MAX_T = 80 };
+
+struct setup {
+	struct nn c;
+	struct nn_tensor q, k, v;
+	uint32_t visible[MAX_T], first[MAX_T];
+	struct nn_attention how;
+	float *want;
+};
+
+static int setup_init(struct setup *s, size_t path, const struct shape *f)
+{
+	if (!naive_init(&s->c, path))
+		return 0;
+	s->q = nn_new(&s->c, f->t, f->heads * f->dk);
+	s->k = nn_new(&s->c, f->s, f->kv_heads * f->dk);
+	s->v = nn_new(&s->c, f->s, f->kv_heads * f->dv);
+	naive_fill(s->q.data, s->q.rows * s->q.cols, 1);
+	naive_fill(s->k.data, s->k.rows * s->k.cols, 2);
+	naive_fill(s->v.data, s->v.rows * s->v.cols, 3);
+	for (size_t t = 0; t < f->t; t++) {
+		s->visible[t] = (uint32_t)(f->s - f->t + t + 1);
+		s->first[t] = f->window && s->visible[t] > (uint32_t)f->window ? s->visible[t] - (uint32_t)f->window : 0;
+	}
+	s->how = (struct nn_attention){ .heads = (uint32_t)f->heads, .kv_heads = (uint32_t)f->kv_heads, .scale = 1.7f,
+					.visible = f->causal ? s->visible : NULL, .first = f->window ? s->first : NULL,
+					.softcap = f->softcap ? 3.0f : 0 };
+	s->want = malloc(f->t * f->heads * f->dv * 4);
+	naive_attention(s->want, s->q.data, s->k.data, s->v.data, f->t, f->s, f->dk, f->dv, &s->how);
+	return 1;
+}
+
+static void setup_fini(struct setup *s)
+{
+	free(s->want);
+	naive_fini(&s->c);
+}
+
+static void attention_equals_the_naive_one(void **state)
+{
+	for (size_t i = 0; i < naive_n_paths * N_SHAPES; i++) {
+		const struct shape *f = &shapes[i % N_SHAPES];
+		struct setup s;
+
+		if (!setup_init(&s, i / N_SHAPES, f))
+			continue;
+		struct nn_tensor y = nn_attention(&s.c, s.q, s.k, s.v, &s.how);
+
+		assert_int_equal(s.c.error, 0);
+		naive_expect("nn_attention", &s.c, y.data, s.want, f->t * f->heads * f->dv, 4e-6, 2e-5);
+		setup_fini(&s);
+	}
+}
+
+/* The keys and values of a setup in pages that nothing was in before but NaN. */
+static float **pages_new(const struct setup *s, const struct nn_page_shape *shape)
+{
+	size_t n = s->k.rows / NN_PAGE + 1, floats = nn_page_floats(shape);
+	float **pages = calloc(n + 1, sizeof(*pages));
+
+	for (size_t i = 0; i < n; i++) {
+		pages[i] = aligned_alloc(64, (floats * 4 + 63) / 64 * 64);
+		for (size_t j = 0; j < floats; j++)
+			pages[i][j] = NAN;
+	}
+	for (uint32_t t = 0; t < s->k.rows; t++)
+		nn_page_write(pages[t / NN_PAGE], shape, t % NN_PAGE, s->k.data + t * s->k.cols, s->v.data + t * s->v.cols);
+	return pages;
+}
+
+static void pages_free(float **pages)
+{
+	for (size_t i = 0; pages[i]; i++)
+		free(pages[i]);
+	free(pages);
+}
+
+/* Paged is the same bits as whole, and a row alone the same as in any company. */
+static void a_row_does_not_depend_on_its_batch(void **state)
+{
+	for (size_t i = 0; i < naive_n_paths * N_SHAPES; i++) {
+		const struct shape *f = &shapes[i % N_SHAPES];
+		size_t row = f->heads * f->dv * 4;
+		struct setup s;
+
+		if (!f->causal || !setup_init(&s, i / N_SHAPES, f))
+			continue;
+		struct nn_page_shape shape = { (uint32_t)f->kv_heads, (uint32_t)f->dk, (uint32_t)f->dv };
+		float **pages = pages_new(&s, &shape), *const *lists[MAX_T];
+		struct nn_tensor y = nn_attention(&s.c, s.q, s.k, s.v, &s.how);
+
+		for (size_t t = 0; t < f->t; t++)
+			lists[t] = pages;
+		for (size_t n = 1; n <= f->t; n = n < 14 ? n + 1 : n + 9) {
+			for (size_t t = 0; t + n <= f->t; t += n) {
+				struct nn_attention how = s.how;
+
+				how.visible = s.visible + t;
+				how.first = s.how.first ? s.first + t : NULL;
+				struct nn_tensor z = nn_attention_paged(&s.c, nn_rows(s.q, t, n), &shape, lists, &how);
+
+				assert_int_equal(s.c.error, 0);
+				assert_memory_equal(z.data, y.data + t * y.cols, n * row);
+			}
+		}
+		pages_free(pages);
+		setup_fini(&s);
+	}
+}
+
+/* Rows of three sequences of different lengths in one call. */
+static void sequences_do_not_mix(void **state)
+{
+	static const struct shape f = { 9, 60, 4, 2, 32, 32, 1, 0, 0 };
+
+	for (size_t p = 0; p < naive_n_paths; p++) {
+		struct nn_page_shape shape = { 2, 32, 32 };
+		struct setup s;
+
+		if (!setup_init(&s, p, &f))
+			continue;
+		float **a = pages_new(&s, &shape), *const *lists[9];
+
+		naive_fill(s.k.data, s.k.rows * s.k.cols, 12);
+		float **b = pages_new(&s, &shape);
+
+		for (size_t t = 0; t < 9; t++) {
+			lists[t] = t % 3 == 1 ? b : a;
+			s.visible[t] = (uint32_t)(t * 7 % 60 + 1);
+		}
+		struct nn_tensor y = nn_attention_paged(&s.c, s.q, &shape, lists, &s.how);
+
+		for (size_t t = 0; t < 9; t++) {
+			struct nn_attention how = s.how;
+
+			how.visible = s.visible + t;
+			struct nn_tensor z = nn_attention_paged(&s.c, nn_rows(s.q, t, 1), &shape, lists + t, &how);
+
+			assert_memory_equal(z.data, y.data + t * y.cols, y.cols * 4);
+		}
+		pages_free(a);
+		pages_free(b);
+		setup_fini(&s);
+	}
+}
+
+static void pages_are_written_by_rows(void **state)
+{
+	static const struct shape f = { 2, 70, 2, 2, 24, 40, 1, 0, 0 };
+	struct nn_page_shape shape = { 2, 24, 40 };
+	struct setup s;
+	uint32_t position[70];
+	float *const *lists[70];
+
+	assert_true(setup_init(&s, 0, &f));
+	float **a = pages_new(&s, &shape), **b = pages_new(&s, &shape);
+
+	for (uint32_t t = 0; t < 70; t++) {
+		position[t] = t;
+		lists[t] = b;
+	}
+	for (size_t i = 0; b[i]; i++)
+		memset(b[i], 0xff, nn_page_floats(&shape) * 4);
+	nn_page_write_rows(&s.c, &shape, lists, position, s.k, s.v);
+	assert_int_equal(s.c.error, 0);
+	for (size_t i = 0; i < 2; i++)
+		assert_memory_equal(a[i], b[i], nn_page_floats(&shape) * 4);
+	pages_free(a);
+	pages_free(b);
+	setup_fini(&s);
+}
+
+static void a_row_that_sees_nothing_is_zero(void **state)
+{
+	static const struct shape f = { 3, 8, 2, 1, 8, 8, 1, 0, 0 };
+	struct setup s;
+
+	assert_true(setup_init(&s, 0, &f));
+	s.visible[1] = 0;
+	struct nn_tensor y = nn_attention(&s.c, s.q, s.k, s.v, &s.how);
+
+	for (size_t i = 0; i < y.cols; i++)
+		assert_true(y.data[y.cols + i] == 0 && y.data[i] != 0 && isfinite(y.data[i]));
+	setup_fini(&s);
+}
+
+static void wrong_shapes_are_refused(void **state)
+{
+	static const struct shape f = { 3, 8, 2, 1, 8, 8, 1, 0, 0 };
+
+	for (int i = 0; i < 5; i++) {
+		struct setup s;
+
+		assert_true(setup_init(&s, 0, &f));
+		if (i == 0)
+			s.how.heads = 3;
+		else if (i == 1)
+			s.how.kv_heads = 0;
+		else if (i == 2)
+			s.visible[2] = 9;
+		else if (i == 3)
+			s.v = nn_rows(s.v, 0, 7);
+		else
+			s.how.kv_heads = 2;
+		assert_null(nn_attention(&s.c, s.q, s.k, s.v, &s.how).data);
+		assert_int_equal(s.c.error, -EINVAL);
+		setup_fini(&s);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(attention_equals_the_naive_one),
+		cmocka_unit_test(a_row_does_not_depend_on_its_batch),
+		cmocka_unit_test(sequences_do_not_mix),
+		cmocka_unit_test(pages_are_written_by_rows),
+		cmocka_unit_test(a_row_that_sees_nothing_is_zero),
+		cmocka_unit_test(wrong_shapes_are_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
