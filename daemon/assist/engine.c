@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "daemon/assist/child.h"
+#include "daemon/base/exit.h"
 #include "daemon/base/log.h"
 
 enum { ENGINE_TICK_MS = 500, ENGINE_PING_MS = 2000, ENGINE_HUNG_UP_MS = 200 };
@@ -163,15 +164,30 @@ static void engine_on_hop_closed(void *arg, const char *why)
 	uv_timer_start(&engine->timer, engine_on_timer, ENGINE_HUNG_UP_MS, ENGINE_TICK_MS);
 }
 
-/* The last word of an engine whose plugin is crashing. */
+/* `file` NULL: the engine did not say which. */
+static void engine_blame_file(struct engine *engine, const char *file)
+{
+	if (engine->why.code)
+		return;
+	wire_error_set(&engine->why, WIRE_MODEL, "The %s%s of the assistant \"%s\" changed or was truncated while it was in use; put "
+		       "the whole file back and send the request once more.", file ? "file " : "model file", file ? file : "",
+		       engine->name);
+	wire_error_string(&engine->why, "file", file ? file : "");
+	wire_error_string(&engine->why, "reason", "changed or truncated while in use");
+}
+
+/* The last word of an engine whose plugin is crashing, or whose model file is gone. */
 static void engine_on_hop_notify(void *arg, const char *method, cJSON *frame)
 {
 	struct engine *engine = arg;
 	const cJSON *params = cJSON_GetObjectItemCaseSensitive(frame, "params");
 	const cJSON *plugin = cJSON_GetObjectItemCaseSensitive(params, "plugin");
+	const cJSON *file = cJSON_GetObjectItemCaseSensitive(params, "file");
 
 	if (!strcmp(method, "engine.crashed") && cJSON_IsString(plugin))
 		snprintf(engine->plugin, sizeof(engine->plugin), "%s", plugin->valuestring);
+	if (!strcmp(method, "engine.lost") && cJSON_IsString(file))
+		engine_blame_file(engine, file->valuestring);
 }
 
 static const struct hop_events engine_hop_events = {engine_on_hop_closed, engine_on_hop_notify};
@@ -193,6 +209,8 @@ static void engine_explain(struct engine *engine, int status, int signal)
 
 	if (orderly)
 		return;
+	if (status == EXIT_FILE_LOST && !signal)
+		engine_blame_file(engine, NULL);
 	if (!why->code) {
 		const char *by = engine->plugin[0] ? " in the plugin " : "";
 

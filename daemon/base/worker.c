@@ -227,11 +227,15 @@ static void *worker_thread_main(void *arg)
 
 int worker_thread_start(struct worker_thread *thread, const char *name, void (*main)(void *arg), void *arg)
 {
+	static const int faults[] = {SIGBUS, SIGSEGV, SIGILL, SIGFPE, SIGABRT};
 	sigset_t all, old;
 	snprintf(thread->name, sizeof(thread->name), "%s", name);
 	thread->main = main;
 	thread->arg = arg;
+	/* A fault is the thread's own, whoever handles it. */
 	sigfillset(&all);
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+		sigdelset(&all, faults[i]);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	int rc = pthread_create(&thread->id, NULL, worker_thread_main, thread);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

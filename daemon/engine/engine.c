@@ -10,6 +10,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/file.h"
 #include "daemon/base/log.h"
+#include "daemon/engine/lost.h"
 #include "daemon/engine/pipeline.h"
 #include "daemon/engine/scheduler.h"
 
@@ -261,6 +262,8 @@ static void engine_close(struct engine *engine)
 	wire_writer_push(engine->writer, engine->fd);
 	uv_close((uv_handle_t *)&engine->poll, NULL);
 	uv_close((uv_handle_t *)&engine->clock, NULL);
+	if (engine->faults >= 0)
+		uv_close((uv_handle_t *)&engine->faults_poll, NULL);
 }
 
 /* All requests are answered, or the time for that is over. */
@@ -343,7 +346,10 @@ static int engine_start(struct engine *engine, int fd)
 	if (file_set_nonblocking(fd) || uv_poll_init(engine->loop, &engine->poll, fd) ||
 	    uv_timer_init(engine->loop, &engine->clock))
 		return -EIO;
-	engine->poll.data = engine->clock.data = engine;
+	engine->poll.data = engine->clock.data = engine->faults_poll.data = engine;
+	if (engine->faults >= 0 && (uv_poll_init(engine->loop, &engine->faults_poll, engine->faults) ||
+				    uv_poll_start(&engine->faults_poll, UV_READABLE, last_words_on_fault)))
+		return -EIO;
 	engine->reader = wire_reader_new(&wire_engine_limits, &engine_events, engine);
 	engine->writer = wire_writer_new();
 	engine->postbox = postbox_open(engine->loop, engine_deliver, engine);
@@ -356,7 +362,8 @@ static int engine_start(struct engine *engine, int fd)
 
 int engine_run(int fd, const char *program, int scan_only, cJSON *plugin_path)
 {
-	struct engine engine = {.program = strdup(program), .scan_only = scan_only, .plugin_path = plugin_path};
+	struct engine engine = {.program = strdup(program), .scan_only = scan_only, .plugin_path = plugin_path,
+				.faults = lost_begin()};
 	int r = engine.program ? engine_start(&engine, fd) : -ENOMEM;
 
 	if (r == 0) {
@@ -371,6 +378,8 @@ int engine_run(int fd, const char *program, int scan_only, cJSON *plugin_path)
 	wire_writer_free(engine.writer);
 	cJSON_Delete(engine.plugin_path);
 	free(engine.program);
+	if (engine.faults >= 0)
+		close(engine.faults);
 	close(fd);
 	return r ? 1 : engine.exit_code;
 }

@@ -31,6 +31,8 @@ struct engine {
 	struct wire_reader *reader;
 	struct wire_writer *writer;
 	int polled;        /* the events asked for */
+	int faults;        /* of lost_begin(); -1: none */
+	uv_poll_t faults_poll;
 	int closing;
 
 	/* Who computes. */
@@ -84,6 +86,9 @@ void engine_open(struct engine *engine, struct wire_frame *frame);
 void engine_open_fini(struct engine *engine);
 /* Bytes of weights, sequences and cache. [loop] */
 uint64_t engine_memory(const struct engine *engine);
+
+/* last-words.c: a computing thread has faulted; the peer is told what is known. [loop] */
+void last_words_on_fault(uv_poll_t *poll, int status, int events);
 
 /* messages.c: one frame, or the error of a bad one. [loop] */
 void messages_take(struct engine *engine, struct wire_frame *frame);

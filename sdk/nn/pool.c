@@ -103,13 +103,16 @@ static void *pool_thread(void *arg)
 static int pool_start(struct nn_pool *pool)
 {
 	pthread_attr_t attr;
+	static const int faults[] = { SIGBUS, SIGSEGV, SIGILL, SIGFPE, SIGABRT };
 	sigset_t all, old;
 
 	if (pthread_attr_init(&attr))
 		return -1;
 	pthread_attr_setstacksize(&attr, POOL_STACK);
-	/* Signals are the program's: its own threads take them. */
+	/* Signals are the program's: its own threads take them. A fault is the faulting thread's. */
 	sigfillset(&all);
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+		sigdelset(&all, faults[i]);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	for (; pool->started + 1 < pool->threads; pool->started++)
 		if (pthread_create(&pool->thread[pool->started], &attr, pool_thread, pool))

@@ -118,7 +118,40 @@ def damaged_configs():
         assert status == 1 and len(said) > 20, (new, status, said)
 
 
+def cut_while_used():
+    """a model file cut short under its engine: -32015 with the file's name, others go on, the file put back is used again"""
+    folder = daemon.folder / "cut"
+    shutil.copytree(MODEL, folder)
+    file = folder / "model.safetensors"
+    data = file.read_bytes()
+    other = Daemon(f"[assistant default]\nmodel = {folder}\n[assistant second]\nmodel = tiny-llava\n")
+    try:
+        client, calm = other.client(), other.client()
+        long = {"input": "Count to five.", "raw": True, "max_output_tokens": 900, "logit_bias": {"2": -100}}
+        assert "result" in client.call("response.create", {"input": "Hello!", "max_output_tokens": 4})
+        steady = calm.send("response.create", dict(long, assistant="second"))
+        running = [client.send("response.create", long) for _ in range(3)]
+        client.frame()
+        file.write_bytes(b"")
+        for id in running:
+            error = client.answer(id)["error"]
+            assert error["code"] == -32015 and error["data"]["file"].endswith("/cut/model.safetensors"), error
+            assert "truncated" in error["message"] and error["data"]["reason"], error
+        error = client.call("response.create", {"input": "Hello!"})["error"]
+        assert error["code"] in (-32015, -32007) and len(error["message"]) > 20, error
+        assert calm.answer(steady)["result"]["usage"]["output_tokens"] == 900
+        file.write_bytes(data)
+
+        def works():
+            return "result" in client.call("response.create", {"input": "Hello!", "max_output_tokens": 4})
+        if not works():
+            client.call("assistant.load", {"assistant": "default"})
+        assert wait_for(works, 10), other.status()
+    finally:
+        other.stop()
+
+
 try:
-    run([bombs, disguised, damaged_pictures, damaged_weights, damaged_configs])
+    run([bombs, disguised, damaged_pictures, damaged_weights, damaged_configs, cut_while_used])
 finally:
     daemon.stop()
