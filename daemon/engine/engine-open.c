@@ -1,5 +1,6 @@
 /* engine-open.c - engine.open: from the resolved assistant to open parts, threads and a scheduler. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "daemon/base/log.h"
@@ -78,7 +79,10 @@ static void open_done(struct worker_job *job)
 	}
 	if (engine->opening_error.code) {
 		log_error("open", "error=\"%s\"", engine->opening_error.text);
-		engine_send_error(engine, engine->opening_id, &engine->opening_error);
+		if (engine->opening_id)
+			engine_send_error(engine, engine->opening_id, &engine->opening_error);
+		else
+			fprintf(stderr, "percept-engine: %s\n", engine->opening_error.text);
 		engine_end(engine, 1);
 		return;
 	}
@@ -88,6 +92,7 @@ static void open_done(struct worker_job *job)
 	cJSON_AddNumberToObject(result, "memory_bytes", (double)engine_memory(engine));
 	log_info("ready", "assistant=%s memory_bytes=%llu", engine->assembly.name, (unsigned long long)engine_memory(engine));
 	engine_send_result(engine, engine->opening_id, result);
+	by_hand_ready(engine);
 }
 
 void engine_open(struct engine *engine, struct wire_frame *frame)
@@ -100,9 +105,14 @@ void engine_open(struct engine *engine, struct wire_frame *frame)
 		engine_send_error(engine, wire_frame_id(frame), &error);
 		return;
 	}
-	engine->state = ENGINE_OPENING;
-	engine->opening = cJSON_DetachItemFromObjectCaseSensitive(frame->json, "params");
 	engine->opening_id = cJSON_DetachItemFromObjectCaseSensitive(frame->json, "id");
+	engine_open_assistant(engine, cJSON_DetachItemFromObjectCaseSensitive(frame->json, "params"));
+}
+
+void engine_open_assistant(struct engine *engine, cJSON *assistant)
+{
+	engine->state = ENGINE_OPENING;
+	engine->opening = assistant;
 	engine->opening_job = (struct worker_job){.run = open_run, .done = open_done};
 	engine->scanning++;
 	worker_submit(engine->scan_worker, &engine->opening_job);

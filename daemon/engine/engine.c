@@ -28,15 +28,16 @@ void engine_count(struct engine *engine, enum engine_stage stage, double ms)
 
 /* ---- sending ---- */
 
-static void engine_poll_events(struct engine *engine);
-
 static void engine_flush(struct engine *engine)
 {
 	ssize_t left = wire_writer_push(engine->writer, engine->fd);
 
 	if (left < 0 && engine->state != ENGINE_ENDING) {
 		log_info("peer", "gone=write error=\"%s\"", strerror((int)-left));
-		engine_end(engine, 0);
+		if (engine->listener >= 0)
+			by_hand_gone(engine);
+		else
+			engine_end(engine, 0);
 		return;
 	}
 	engine_poll_events(engine);
@@ -46,10 +47,13 @@ void engine_send(struct engine *engine, cJSON *message, const void *tail, size_t
 {
 	if (!message)
 		log_error("send", "error=\"memory is out\"");
+	else if (!engine->attached || engine->deaf)
+		log_debug("send", "dropped=yes");
 	else if (wire_writer_add(engine->writer, message, tail, bytes, NULL, 0))
 		log_error("send", "error=\"the message could not be queued\"");
 	cJSON_Delete(message);
-	engine_flush(engine);
+	if (engine->attached && !engine->deaf)
+		engine_flush(engine);
 }
 
 void engine_send_result(struct engine *engine, const cJSON *id, cJSON *result)
@@ -187,6 +191,7 @@ void engine_finish(struct request *request)
 	request_free(request);
 	if (engine->state == ENGINE_ENDING && engine->running == 0)
 		engine_end(engine, engine->exit_code);
+	by_hand_maybe_detach(engine);
 }
 
 /* ---- reading ---- */
@@ -204,7 +209,10 @@ static void engine_on_broken(void *arg, const struct wire_error *error, const cJ
 
 	engine_send(engine, wire_error_answer(id, error), NULL, 0);
 	log_error("peer", "broken=\"%s\"", error->text);
-	engine_end(engine, 1);
+	if (engine->listener >= 0)
+		by_hand_ended(engine);
+	else
+		engine_end(engine, 1);
 }
 
 static void engine_on_invalid(void *arg, const struct wire_error *error, const cJSON *id)
@@ -223,26 +231,61 @@ static void engine_on_poll(uv_poll_t *poll, int status, int events)
 	if (status == 0 && !(events & (UV_READABLE | UV_DISCONNECT)))
 		return;
 	/* A few frames a turn, so that answers get out in between. */
-	for (int i = 0; i < 16 && engine->state != ENGINE_ENDING; i++) {
+	for (int i = 0; i < 16 && engine->state != ENGINE_ENDING && engine->attached && !engine->half_closed; i++) {
 		ssize_t n = wire_reader_pull(engine->reader, engine->fd);
 
 		if (n == -EAGAIN)
 			return;
 		if (n <= 0) {
-			engine_end(engine, n == -EPROTO ? 1 : 0);
+			if (engine->listener < 0)
+				engine_end(engine, n == -EPROTO ? 1 : 0);
+			else if (n == 0 || n == -EPROTO)
+				by_hand_ended(engine);
+			else
+				by_hand_gone(engine);
 			return;
 		}
 	}
 }
 
-static void engine_poll_events(struct engine *engine)
+void engine_poll_events(struct engine *engine)
 {
-	int events = UV_READABLE | (wire_writer_pending(engine->writer) ? UV_WRITABLE : 0);
+	int events = (engine->half_closed ? 0 : UV_READABLE) | (wire_writer_pending(engine->writer) ? UV_WRITABLE : 0);
 
-	if (engine->state != ENGINE_ENDING && events != engine->polled) {
-		engine->polled = events;
-		uv_poll_start(&engine->poll, events, engine_on_poll);
+	if (engine->state == ENGINE_ENDING || !engine->attached || events == engine->polled) {
+		by_hand_maybe_detach(engine);
+		return;
 	}
+	engine->polled = events;
+	if (events)
+		uv_poll_start(&engine->poll, events, engine_on_poll);
+	else
+		uv_poll_stop(&engine->poll);
+	by_hand_maybe_detach(engine);
+}
+
+int engine_attach(struct engine *engine, int fd)
+{
+	int r = file_set_nonblocking(fd);
+
+	if (r == 0)
+		r = uv_poll_init(engine->loop, &engine->poll, fd);
+	if (r) {
+		close(fd);
+		return r;
+	}
+	engine->fd = fd;
+	engine->poll.data = engine;
+	engine->attached = 1;
+	engine->polled = engine->half_closed = engine->deaf = 0;
+	wire_reader_free(engine->reader);
+	wire_writer_free(engine->writer);
+	engine->reader = wire_reader_new(&wire_engine_limits, &engine_events, engine);
+	engine->writer = wire_writer_new();
+	if (!engine->reader || !engine->writer)
+		return -ENOMEM;
+	engine_poll_events(engine);
+	return 0;
 }
 
 /* ---- the end ---- */
@@ -259,8 +302,12 @@ static void engine_close(struct engine *engine)
 	if (engine->postbox)
 		postbox_close(engine->postbox);
 	engine->postbox = NULL;
-	wire_writer_push(engine->writer, engine->fd);
-	uv_close((uv_handle_t *)&engine->poll, NULL);
+	if (engine->attached) {
+		wire_writer_push(engine->writer, engine->fd);
+		uv_close((uv_handle_t *)&engine->poll, NULL);
+	}
+	if (engine->listener >= 0)
+		uv_close((uv_handle_t *)&engine->listener_poll, NULL);
 	uv_close((uv_handle_t *)&engine->clock, NULL);
 	if (engine->faults >= 0)
 		uv_close((uv_handle_t *)&engine->faults_poll, NULL);
@@ -326,8 +373,10 @@ void engine_end(struct engine *engine, int exit_code)
 	if (engine->state != ENGINE_ENDING) {
 		engine->state = ENGINE_ENDING;
 		engine->exit_code = exit_code;
-		wire_writer_push(engine->writer, engine->fd);
-		uv_poll_stop(&engine->poll);
+		if (engine->attached) {
+			wire_writer_push(engine->writer, engine->fd);
+			uv_poll_stop(&engine->poll);
+		}
 		uv_timer_start(&engine->clock, engine_on_clock, ENGINE_END_MS, 0);
 		list_each(node, after, &engine->requests)
 			pipeline_stop(list_entry(node, struct request, node), REQUEST_CANCELLED);
@@ -339,34 +388,33 @@ void engine_end(struct engine *engine, int exit_code)
 
 static int engine_start(struct engine *engine, int fd)
 {
-	engine->fd = fd;
 	engine->loop = uv_default_loop();
 	list_init(&engine->requests);
 	cache_init(&engine->cache, 0);
-	if (file_set_nonblocking(fd) || uv_poll_init(engine->loop, &engine->poll, fd) ||
-	    uv_timer_init(engine->loop, &engine->clock))
+	if (uv_timer_init(engine->loop, &engine->clock) ||
+	    (engine->listener >= 0 && uv_poll_init(engine->loop, &engine->listener_poll, engine->listener)))
 		return -EIO;
-	engine->poll.data = engine->clock.data = engine->faults_poll.data = engine;
+	engine->clock.data = engine->faults_poll.data = engine->listener_poll.data = engine;
 	if (engine->faults >= 0 && (uv_poll_init(engine->loop, &engine->faults_poll, engine->faults) ||
 				    uv_poll_start(&engine->faults_poll, UV_READABLE, last_words_on_fault)))
 		return -EIO;
-	engine->reader = wire_reader_new(&wire_engine_limits, &engine_events, engine);
-	engine->writer = wire_writer_new();
 	engine->postbox = postbox_open(engine->loop, engine_deliver, engine);
 	engine->scan_worker = worker_new(engine->loop, 1, "scan");
-	if (!engine->reader || !engine->writer || !engine->postbox || !engine->scan_worker)
+	if (!engine->postbox || !engine->scan_worker)
 		return -ENOMEM;
-	engine_poll_events(engine);
-	return 0;
+	return fd >= 0 ? engine_attach(engine, fd) : 0;
 }
 
-int engine_run(int fd, const char *program, int scan_only, cJSON *plugin_path)
+int engine_run(const struct engine_setup *setup)
 {
-	struct engine engine = {.program = strdup(program), .scan_only = scan_only, .plugin_path = plugin_path,
-				.faults = lost_begin()};
-	int r = engine.program ? engine_start(&engine, fd) : -ENOMEM;
+	struct engine engine = {.program = strdup(setup->program), .scan_only = setup->scan_only, .plugin_path = setup->plugin_path,
+				.faults = lost_begin(), .fd = -1, .listener = setup->listener,
+				.check = setup->fd < 0 && setup->listener < 0};
+	int r = engine.program ? engine_start(&engine, setup->fd) : -ENOMEM;
 
 	if (r == 0) {
+		if (setup->assistant)
+			engine_open_assistant(&engine, setup->assistant);
 		uv_run(engine.loop, UV_RUN_DEFAULT);
 		engine_open_fini(&engine);
 		cache_fini(&engine.cache);
@@ -380,6 +428,9 @@ int engine_run(int fd, const char *program, int scan_only, cJSON *plugin_path)
 	free(engine.program);
 	if (engine.faults >= 0)
 		close(engine.faults);
-	close(fd);
+	if (engine.fd >= 0)
+		close(engine.fd);
+	if (engine.listener >= 0)
+		close(engine.listener);
 	return r ? 1 : engine.exit_code;
 }

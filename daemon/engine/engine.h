@@ -31,6 +31,12 @@ struct engine {
 	struct wire_reader *reader;
 	struct wire_writer *writer;
 	int polled;        /* the events asked for */
+	int attached;      /* there is a peer */
+	int half_closed;   /* it sends no more; by hand it still gets its answers */
+	int deaf;          /* and takes none */
+	int listener;      /* by hand: where the next peer comes from; else -1 */
+	uv_poll_t listener_poll;
+	int check;         /* only open the assistant, and end */
 	int faults;        /* of lost_begin(); -1: none */
 	uv_poll_t faults_poll;
 	int closing;
@@ -56,8 +62,24 @@ struct engine {
 	} stages[STAGES];
 };
 
-/* Runs until the peer goes or says shutdown; the program's exit code. Owns `fd`. `plugin_path` (may be NULL) is taken. [loop] */
-int engine_run(int fd, const char *program, int scan_only, cJSON *plugin_path);
+/* How the process is run: for a peer, or (assistant not NULL) by hand. */
+struct engine_setup {
+	const char *program; /* this program's file */
+	int fd;              /* the connected peer; -1: by hand */
+	int listener;        /* by hand: a listening socket; -1: only open the assistant (--check) */
+	int scan_only;
+	cJSON *plugin_path;  /* may be NULL */
+	cJSON *assistant;    /* params of engine.open */
+};
+
+/* Runs until the peer goes or says shutdown; by hand until shutdown. The program's exit code. Descriptors and JSON are
+ * taken over. [loop] */
+int engine_run(const struct engine_setup *setup);
+
+/* A connected socket is the peer from now on. 0 or a negative errno, the socket then being closed. [loop] */
+int engine_attach(struct engine *engine, int fd);
+/* Asks for the events that are wanted now. [loop] */
+void engine_poll_events(struct engine *engine);
 
 /* Sends. The object is taken over. [loop] */
 void engine_send(struct engine *engine, cJSON *message, const void *tail, size_t bytes);
@@ -82,6 +104,8 @@ void engine_watch_deadlines(struct engine *engine);
 
 /* engine-open.c: engine.open, answered when the assistant is ready. [loop] */
 void engine_open(struct engine *engine, struct wire_frame *frame);
+/* The same without a peer's word: by hand. [loop] */
+void engine_open_assistant(struct engine *engine, cJSON *assistant);
 /* Closes what it opened, the computing threads having ended. [loop] */
 void engine_open_fini(struct engine *engine);
 /* Bytes of weights, sequences and cache. [loop] */
@@ -89,6 +113,12 @@ uint64_t engine_memory(const struct engine *engine);
 
 /* last-words.c: a computing thread has faulted; the peer is told what is known. [loop] */
 void last_words_on_fault(uv_poll_t *poll, int status, int events);
+
+/* by-hand.c: peers that come to a listening socket, one after the other. All [loop] */
+void by_hand_ready(struct engine *engine);        /* the assistant is open */
+void by_hand_ended(struct engine *engine);        /* the peer sends no more */
+void by_hand_gone(struct engine *engine);         /* and takes no more */
+void by_hand_maybe_detach(struct engine *engine); /* all is answered? then the next peer's turn */
 
 /* messages.c: one frame, or the error of a bad one. [loop] */
 void messages_take(struct engine *engine, struct wire_frame *frame);
