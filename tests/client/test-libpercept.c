@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -40,6 +41,7 @@ struct fixture {
 	struct percept_error error;
 	struct percept_answer answer;
 	char heard[1024];
+	atomic_int deltas;
 };
 
 static void peer_say(struct peer *p)
@@ -140,6 +142,7 @@ static void heard_delta(void *arg, const char *text, size_t n)
 {
 	struct fixture *f = arg;
 	snprintf(f->heard + strlen(f->heard), sizeof f->heard - strlen(f->heard), "%zu:%s ", n, text);
+	atomic_fetch_add(&f->deltas, 1);
 }
 
 static void heard_progress(void *arg, const char *stage, double done, double total)
@@ -243,7 +246,7 @@ static void refuses_bad_requests(void **state)
 static void *cancel_soon(void *arg)
 {
 	struct fixture *f = arg;
-	while (!__atomic_load_n(&f->heard[0], __ATOMIC_ACQUIRE))
+	while (!atomic_load(&f->deltas))
 		usleep(1000);
 	percept_cancel(f->c);
 	return NULL;

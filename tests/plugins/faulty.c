@@ -5,7 +5,7 @@
 #include <unistd.h>
 #include <percept/plugin.h>
 
-enum fault { NONE, WRITABLE, EXPORTS, ABI, NAME, NO_ENCODE, OPTION, OPEN_SEGV, OPEN_SILENT, OPEN_LEAK, CLOSE_SHARED, NO_IDENTITY,
+enum fault { NONE, WRITABLE, EXPORTS, ABI, NAME, NO_ENCODE, OPTION, OPEN_SEGV, OPEN_SILENT, OPEN_LEAK, OPEN_SHARED, NO_IDENTITY,
 	     SHAPE, NOT_A_NUMBER, RANDOM, TAKES_ALL, SILENT, DEAF, WORK_LEAK, ABORTS, EXITS };
 
 #if FAULT == 1
@@ -25,7 +25,8 @@ struct faulty {
 
 static int faulty_open(struct percept_call *call, const struct percept_open *open, void **encoder)
 {
-	struct faulty *f = calloc(1, sizeof(*f));
+	static struct faulty shared;
+	struct faulty *f = FAULT == OPEN_SHARED ? &shared : calloc(1, sizeof(*f));
 
 	if (FAULT == OPEN_SEGV && open->model)
 		*(volatile int *)16 = 1;
@@ -42,9 +43,8 @@ static int faulty_open(struct percept_call *call, const struct percept_open *ope
 
 static void faulty_close(void *encoder)
 {
-	if (FAULT == CLOSE_SHARED)
+	if (FAULT != OPEN_SHARED)
 		free(encoder);
-	free(encoder);
 }
 
 static int faulty_info(void *encoder, struct percept_encoder_info *info)

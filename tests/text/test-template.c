@@ -295,8 +295,8 @@ static void test_limits(void **state)
 		"{% for a in range(99999) %}xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx{% endfor %}",
 		"{{ 'x' * 999999999 }}",
 		"{% set ns = namespace(x=[]) %}{% for a in range(99999) %}{% set ns.x = ns.x + [a] %}{% endfor %}",
-		"{% set ns = namespace() %}{% set ns.x = ns %}{{ {'a': ns} == {'a': 1} }}{% set ns.y = [] %}"
-		"{% for a in range(9999) %}{% set ns.y = [ns.y] %}{% endfor %}{{ ns.y }}",
+		("{% set ns = namespace() %}{% set ns.x = ns %}{{ {'a': ns} == {'a': 1} }}{% set ns.y = [] %}"
+		 "{% for a in range(9999) %}{% set ns.y = [ns.y] %}{% endfor %}{{ ns.y }}"),
 		"{{ 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'.replace('', 'b' * 99999).replace('', 'b' * 99999) }}",
 	};
 	const struct nn_template_limits limits = {.steps = 1000000, .depth = 200, .output = 1 << 20, .time_ms = 2000};
