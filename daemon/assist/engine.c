@@ -257,7 +257,9 @@ struct engine *engine_start(const struct engine_setup *setup, const cJSON *assis
 {
 	const cJSON *name = cJSON_GetObjectItemCaseSensitive(assistant, "name");
 	char *const argv[] = {(char *)setup->program, "--fd", "3", NULL};
-	struct child_start start = {argv, SOCK_STREAM, NULL, engine_on_exited, NULL};
+	/* The engine has threads of its own; those that OpenBLAS would start as it is loaded only cost memory. */
+	const char *blas = getenv("OPENBLAS_NUM_THREADS") ? NULL : "OPENBLAS_NUM_THREADS=1";
+	struct child_start start = {argv, SOCK_STREAM, blas, engine_on_exited, NULL};
 	struct engine *engine = calloc(1, sizeof(*engine));
 	int socket = -1;
 	int err;

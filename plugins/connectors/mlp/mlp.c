@@ -49,9 +49,9 @@ static void mlp_load(struct mlp *p, const struct mlp_names *names, struct nn_err
 
 	for (uint32_t i = 0; i < most && !error->code; i++) {
 		snprintf(name, sizeof(name), names->format, names->first + i * names->step);
-		const struct nn_weight *w = nn_load_maybe(&l, 0, i ? p->w[i - 1]->rows : 0, "%s.weight", name);
+		struct nn_weight *w = nn_load_maybe(&l, 0, i ? p->w[i - 1]->rows : 0, "%s.weight", name);
 
-		if (!w)
+		if (!w || nn_weight_pack(p->checkpoint, w, error))
 			break;
 		p->w[p->depth] = w;
 		p->b[p->depth++] = nn_load_vector_maybe(&l, w->rows, "%s.bias", name);

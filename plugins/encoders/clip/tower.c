@@ -40,11 +40,11 @@ struct norm tower_norm(struct tower *t, struct nn_loader *l, const char *name)
 
 static struct affine tower_affine(struct tower *t, struct nn_loader *l, uint32_t layer, const char *name, size_t rows, size_t cols)
 {
-	struct affine a = { .w = nn_load(l, rows, cols, "encoder.layers.%u.%s.weight", layer, name) };
+	struct nn_weight *w = nn_load(l, rows, cols, "encoder.layers.%u.%s.weight", layer, name);
 
-	a.b = nn_load_vector(l, rows, "encoder.layers.%u.%s.bias", layer, name);
-	t->weight_bytes += a.w ? a.w->bytes + rows * sizeof(float) : 0;
-	return a;
+	t->weight_bytes += w ? w->bytes + rows * sizeof(float) : 0;
+	nn_weight_pack(l->checkpoint, w, l->error);
+	return (struct affine){ w, nn_load_vector(l, rows, "encoder.layers.%u.%s.bias", layer, name) };
 }
 
 static struct norm tower_layer_norm(struct tower *t, struct nn_loader *l, uint32_t layer, uint32_t which)

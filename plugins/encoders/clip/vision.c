@@ -64,7 +64,10 @@ static int vision_load(struct vision *v, struct nn_checkpoint *cp, struct nn_err
 
 	v->positions = positions ? nn_weight_f32(cp, positions) : NULL;
 	v->class_token = nn_load_vector(&l, d, "embeddings.class_embedding");
-	v->patches = nn_load(&l, d, (size_t)3 * v->patch * v->patch, "embeddings.patch_embedding.weight");
+	struct nn_weight *patches = nn_load(&l, d, (size_t)3 * v->patch * v->patch, "embeddings.patch_embedding.weight");
+
+	nn_weight_pack(cp, patches, error);
+	v->patches = patches;
 	v->patch_bias = nn_load_vector_maybe(&l, d, "embeddings.patch_embedding.bias");
 	v->pre = tower_norm(&v->tower, &l, "pre_layrnorm");
 	tower_load(&v->tower, &l);
