@@ -141,11 +141,19 @@ FILTER(join)
 	return failed;
 }
 
+/* The arguments without the first n, as a filter or test that was named by them takes them. */
+static struct args args_behind(const struct args *args, size_t n)
+{
+	size_t left = args->n > n ? args->n - n : 0;
+
+	return (struct args){left ? args->positional + n : NULL, left, args->named, args->n_named};
+}
+
 /* map('filter', ...) or map(attribute='name', default=...). */
 FILTER(map)
 {
 	const struct value *by = args_get(args, SIZE_MAX, "attribute"), *fallback = args_get(args, SIZE_MAX, "default");
-	struct args rest = {args->positional + 1, args->n ? args->n - 1 : 0, args->named, args->n_named};
+	struct args rest = args_behind(args, 1);
 	const struct builtin *filter = NULL;
 	const struct list *items;
 	struct list *list = list_new(r, 0);
@@ -175,7 +183,7 @@ static int list_choose(struct run *r, struct value self, const struct args *args
 		       struct value *out)
 {
 	size_t skip = by_attribute ? 1 : 0, used = skip + (args->n > skip);
-	struct args rest = {args->positional + used, args->n > used ? args->n - used : 0, args->named, args->n_named};
+	struct args rest = args_behind(args, used);
 	const struct builtin *test = NULL;
 	const struct list *items;
 	struct list *list = list_new(r, 0);
