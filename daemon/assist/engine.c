@@ -83,7 +83,18 @@ static void engine_on_pong(void *arg, struct hop_reply *reply)
 {
 	struct engine *engine = arg;
 
+	const cJSON *silent = cJSON_GetObjectItemCaseSensitive(reply->result, "silent_ms");
+	const cJSON *plugin = cJSON_GetObjectItemCaseSensitive(reply->result, "plugin");
+	char text[192];
+
 	engine->ping_in_flight = false;
+	if (!cJSON_IsNumber(silent) || silent->valuedouble < engine->setup->hang_ms || engine->state == ENGINE_GONE)
+		return;
+	if (cJSON_IsString(plugin))
+		snprintf(engine->plugin, sizeof(engine->plugin), "%s", plugin->valuestring);
+	snprintf(text, sizeof(text), "was ended, for its plugin %s gave no sign of life for %.0f ms",
+		 engine->plugin[0] ? engine->plugin : "at work", silent->valuedouble);
+	engine_kill(engine, text);
 }
 
 static void engine_on_exit_reply(void *arg, struct hop_reply *reply)
@@ -116,6 +127,11 @@ static bool engine_is_serving(const struct engine *engine)
 	return engine->state == ENGINE_READY || engine->state == ENGINE_DRAINING;
 }
 
+static uint64_t engine_ping_ms(const struct engine *engine)
+{
+	return engine->setup->hang_ms < ENGINE_PING_MS ? engine->setup->hang_ms : ENGINE_PING_MS;
+}
+
 static void engine_check_hang(struct engine *engine, uint64_t now)
 {
 	if (engine->ping_in_flight) {
@@ -125,7 +141,7 @@ static void engine_check_hang(struct engine *engine, uint64_t now)
 			return;
 		snprintf(text, sizeof(text), "did not answer for %u ms and was ended", engine->setup->hang_ms);
 		engine_kill(engine, text);
-	} else if (now - engine->ping_at_ms >= ENGINE_PING_MS) {
+	} else if (now - engine->ping_at_ms >= engine_ping_ms(engine)) {
 		engine->ping_in_flight = !hop_send(engine->hop, &engine->ping_call, "ping", NULL, NULL, 0);
 		engine->ping_at_ms = now;
 	}

@@ -40,6 +40,7 @@ struct assembly {
 	uint32_t max_sequences;
 	uint32_t context; /* rows of one sequence */
 	struct text text;
+	struct pulses *pulses; /* where calls are watched; borrowed, NULL: nowhere */
 };
 
 /* Opens the resolved assistant's parts and checks that they fit. 0, or *error and nothing left behind. `program`: for

@@ -48,6 +48,7 @@ static int call_cancelled(struct percept_call *base)
 {
 	struct call *call = call_of(base);
 
+	pulse_beat(call->pulse);
 	return call->stopped && call->stopped(call->arg);
 }
 
@@ -55,6 +56,7 @@ static void call_progress(struct percept_call *base, uint64_t done, uint64_t tot
 {
 	struct call *call = call_of(base);
 
+	pulse_beat(call->pulse);
 	if (call->progress)
 		call->progress(call->arg, done, total);
 }
@@ -123,15 +125,35 @@ void call_fini(struct call *call)
 {
 	if (!call->arena)
 		return;
+	call_unwatch(call);
 	nn_arena_free(call->arena);
 	uv_mutex_destroy(&call->lock);
 	call->arena = NULL;
 }
 
+void call_watch(struct call *call, struct pulses *pulses)
+{
+	call->pulse = pulse_start(pulses);
+}
+
+void call_unwatch(struct call *call)
+{
+	pulse_stop(call->pulse);
+	call->pulse = NULL;
+}
+
+void call_name(struct call *call, const char *plugin)
+{
+	call->plugin = plugin;
+	if (call->pulse)
+		atomic_store(&call->pulse->plugin, plugin);
+	pulse_beat(call->pulse);
+}
+
 void call_reset(struct call *call, const char *plugin)
 {
 	nn_arena_reset(call->arena);
-	call->plugin = plugin;
+	call_name(call, plugin);
 	call->error = 0;
 	call->text[0] = 0;
 }
@@ -146,7 +168,7 @@ static const struct {
 	{-ENOMEM, WIRE_INTERNAL},
 };
 
-static void call_name(const struct call *call, struct wire_error *error)
+static void call_blame(const struct call *call, struct wire_error *error)
 {
 	wire_error_string(error, "plugin", call->plugin);
 }
@@ -165,7 +187,7 @@ int call_failed(const struct call *call, int r, const char *doing, struct wire_e
 	else
 		wire_error_set(error, code, "Plugin %s could not %s (%s) and gave no reason.", call->plugin, doing,
 			       r < 0 ? strerror(-r) : "it returned a positive number");
-	call_name(call, error);
+	call_blame(call, error);
 	return error->code;
 }
 
@@ -178,6 +200,6 @@ int call_broken(const struct call *call, struct wire_error *error, const char *f
 	vsnprintf(text, sizeof(text), format, list);
 	va_end(list);
 	wire_error_set(error, WIRE_PLUGIN, "Plugin %s broke its contract: %s.", call->plugin, text);
-	call_name(call, error);
+	call_blame(call, error);
 	return error->code;
 }

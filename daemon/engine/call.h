@@ -5,6 +5,7 @@
 #include <uv.h>
 #include <percept/plugin.h>
 
+#include "daemon/engine/pulse.h"
 #include "sdk/nn/arena.h"
 #include "sdk/nn/pool.h"
 #include "sdk/wire/frame.h"
@@ -20,6 +21,7 @@ struct call {
 	int (*stopped)(void *arg); /* NULL: never. [any] */
 	void (*progress)(void *arg, uint64_t done, uint64_t total); /* NULL: nobody looks. [any] */
 	void *arg; /* of both */
+	struct pulse *pulse; /* NULL: nobody watches */
 	int error;
 	char text[512];
 };
@@ -27,6 +29,11 @@ struct call {
 /* 0 or -ENOMEM. `limit`: bytes that one call may allocate; 0: no limit. */
 int call_init(struct call *call, struct nn_pool *pool, size_t limit);
 void call_fini(struct call *call);
+/* From now on silence is noticed, until call_unwatch() or call_fini(). `pulses` may be NULL. */
+void call_watch(struct call *call, struct pulses *pulses);
+void call_unwatch(struct call *call);
+/* Names the plugin that works from now on. */
+void call_name(struct call *call, const char *plugin);
 /* Ends the last call's arena and failure, and names the plugin of the next. */
 void call_reset(struct call *call, const char *plugin);
 /* What a plugin's negative return value `r` means for the client, as one error: its sentence, or ours if it gave none.

@@ -52,6 +52,7 @@ static void open_run(struct worker_job *job)
 	call.stopped = open_stopped;
 	call.arg = engine;
 	if (assembly_open(&engine->assembly, params, engine->program, &call, error) == 0) {
+		engine->assembly.pulses = &engine->pulses;
 		engine->scheduler = scheduler_new(&engine->assembly, engine->decode_pool,
 						  open_number(params, "prefill_chunk", OPEN_CHUNK, 65536));
 		if (!engine->scheduler) {

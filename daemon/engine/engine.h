@@ -48,6 +48,7 @@ struct engine {
 	struct scheduler *scheduler;
 
 	struct assembly assembly;
+	struct pulses pulses;
 	cJSON *opening, *opening_id; /* params and id of engine.open */
 	struct wire_error opening_error;
 	struct worker_job opening_job;

@@ -10,9 +10,21 @@
 #include "sdk/wire/place.h"
 #include "sdk/wire/schema.h"
 
+/* A plugin at work that gave no sign of life for so long is spoken of. */
+#define MESSAGE_SILENCE_MS 100
+
 static void message_ping(struct engine *engine, struct wire_frame *frame)
 {
-	engine_send_result(engine, wire_frame_id(frame), cJSON_CreateObject());
+	cJSON *result = cJSON_CreateObject();
+	const char *plugin;
+	const double silent = pulse_silence_ms(&engine->pulses, &plugin);
+
+	if (silent >= MESSAGE_SILENCE_MS) {
+		cJSON_AddNumberToObject(result, "silent_ms", silent);
+		if (plugin)
+			cJSON_AddStringToObject(result, "plugin", plugin);
+	}
+	engine_send_result(engine, wire_frame_id(frame), result);
 }
 
 static void message_start(struct engine *engine, struct wire_frame *frame, enum request_kind kind)

@@ -48,6 +48,7 @@ int pipeline_call(struct request *request, struct call *call, struct nn_pool *po
 	call->stopped = request_stopped;
 	call->progress = pipeline_show_progress;
 	call->arg = request;
+	call_watch(call, request->engine->assembly.pulses);
 	return 0;
 }
 

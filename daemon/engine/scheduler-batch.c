@@ -113,11 +113,13 @@ static int batch_step(struct scheduler *scheduler, struct percept_batch *batch, 
 	const struct assembly *assembly = scheduler->assembly;
 	int r;
 
+	call_watch(&scheduler->call, assembly->pulses);
 	do {
 		*batch = (struct percept_batch){.size = sizeof(*batch), .n = n, .rows = scheduler->rows + first};
 		call_reset(&scheduler->call, assembly->decoder->plugin.api->name);
 		r = assembly->ops->step(&scheduler->call.base, assembly->decoder->instance, batch);
 	} while (r == -ENOMEM && scheduler_evict(scheduler));
+	call_unwatch(&scheduler->call);
 	return r;
 }
 

@@ -15,7 +15,7 @@ int stage_connect(struct request *request, struct item *item, const struct perce
 	request->stage = "connect";
 	engine_progress(request, "connect", (int)request->next_item, 0, 0);
 	/* The features lie in this call's arena: it goes on, under another plugin's name. */
-	call->plugin = lane->connector->plugin.api->name;
+	call_name(call, lane->connector->plugin.api->name);
 	int r = lane->connector_ops->connect(&call->base, lane->connector->instance, features,
 					     lane->connector_info.needs_text ? request->instruction : NULL, &answer);
 

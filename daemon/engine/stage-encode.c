@@ -59,7 +59,7 @@ int stage_plan(struct request *request, struct item *item, struct call *call, st
 	if (r)
 		return r;
 	/* The layout may lie in the call's arena: it is not reset in between. */
-	call->plugin = lane->connector->plugin.api->name;
+	call_name(call, lane->connector->plugin.api->name);
 	r = lane->connector_ops->plan(&call->base, lane->connector->instance, &layout, &answer);
 	if (r)
 		return call_failed(call, r, "plan the media item", error);
