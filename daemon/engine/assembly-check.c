@@ -128,7 +128,8 @@ int assembly_learn(struct assembly *assembly, const struct part *part, struct ca
 		return assembly_learn_connector(lane, part, call, error);
 	if (lane && strcmp(what, "connector") == 0 && kind == PERCEPT_FUSION)
 		return assembly_learn_fusion(assembly, part, call, error);
-	if ((decoder && kind == PERCEPT_REMOTE) || strcmp(what, "expert") == 0 || strcmp(what, "generator") == 0)
+	if ((decoder && kind == PERCEPT_REMOTE) || (lane && strcmp(what, "expert") == 0 && kind == PERCEPT_EXPERT) ||
+	    (lane && strcmp(what, "generator") == 0 && kind == PERCEPT_GENERATOR))
 		return wire_error_set(error, WIRE_PARAMS, "Plugin %s is a%s %s; this version does not run one as %s of an assistant.",
 				      part->plugin.api->name, kind == PERCEPT_ENCODER || kind == PERCEPT_EXPERT ? "n" : "",
 				      loader_kind_name(kind), part->role);

@@ -231,6 +231,84 @@ static const struct percept_decoder bad_decoder = {
 	.sequence_free = bad_free, .sequence_bytes = bad_bytes, .tokenize = bad_tokenize, .piece = bad_piece,
 };
 
+/* ---- BAD 40 to 43: the kinds that no assistant runs yet. ---- */
+
+static int bad_fusion_info(void *instance, struct percept_fusion_info *info)
+{
+	info->in_dim = 8;
+	info->d_model = WIDTH;
+	info->hooks = PERCEPT_CAN_HOOK_LAYERS;
+	info->identity = "bad";
+	return 0;
+}
+
+static int bad_remember(struct percept_call *call, void *fusion, const struct percept_features *f, void **memory)
+{
+	return 0;
+}
+
+static void bad_forget(void *fusion, void *memory)
+{
+}
+
+static int bad_bind(struct percept_call *call, void *fusion, uint32_t sequence, uint32_t media, void *memory)
+{
+	return 0;
+}
+
+static int bad_hooks(struct percept_call *call, void *fusion, struct percept_hooks *hooks)
+{
+	return 0;
+}
+
+static int bad_respond(struct percept_call *call, void *remote, const char *request, const struct percept_media *media,
+		       uint32_t n, void (*delta)(void *arg, const char *text, size_t bytes), void *arg, const char **result)
+{
+	return 0;
+}
+
+static int bad_expert_info(void *expert, struct percept_expert_info *info)
+{
+	info->modalities = PERCEPT_IMAGE;
+	return 0;
+}
+
+static int bad_read(struct percept_call *call, void *expert, const struct percept_media *media, const char *hint,
+		    struct percept_expert_result *result)
+{
+	result->text = "";
+	return 0;
+}
+
+static int bad_generator_info(void *generator, struct percept_generator_info *info)
+{
+	info->modality = PERCEPT_IMAGE;
+	return 0;
+}
+
+static int bad_generate(struct percept_call *call, void *generator, const char *text, const float *hidden, uint32_t n,
+			int (*emit)(void *arg, const struct percept_media *media), void *arg)
+{
+	return 0;
+}
+
+static const struct percept_fusion bad_fusion = {
+	.size = sizeof(bad_fusion), .open = bad_open, .close = bad_close, .info = bad_fusion_info, .remember = bad_remember,
+	.forget = bad_forget, .bind = bad_bind, .hooks = bad_hooks,
+};
+static const struct percept_remote bad_remote = {
+	.size = sizeof(bad_remote), .open = bad_open, .close = bad_close, .respond = bad_respond,
+};
+static const struct percept_expert bad_expert = {
+	.size = sizeof(bad_expert), .open = bad_open, .close = bad_close, .info = bad_expert_info, .read = bad_read,
+};
+static const struct percept_generator bad_generator = {
+	.size = sizeof(bad_generator), .open = bad_open, .close = bad_close, .info = bad_generator_info, .generate = bad_generate,
+};
+#define BAD_KIND (BAD == 40 ? PERCEPT_FUSION : BAD == 41 ? PERCEPT_REMOTE : BAD == 42 ? PERCEPT_EXPERT : PERCEPT_GENERATOR)
+#define BAD_OPS (BAD == 40 ? (const void *)&bad_fusion : BAD == 41 ? (const void *)&bad_remote : \
+		 BAD == 42 ? (const void *)&bad_expert : (const void *)&bad_generator)
+
 #if BAD == 2
 __attribute__((constructor)) static void bad_constructor(void)
 {
@@ -252,11 +330,11 @@ __attribute__((constructor)) static void bad_constructor(void)
 const struct percept_plugin percept_plugin = {
 	.size = BAD == 6 ? 12 : sizeof(struct percept_plugin),
 	.abi = BAD == 5 ? 99 : PERCEPT_ABI,
-	.kind = BAD == 9 ? 77 : BAD >= 30 ? PERCEPT_DECODER : BAD >= 20 ? PERCEPT_CONNECTOR : PERCEPT_ENCODER,
+	.kind = BAD == 9 ? 77 : BAD >= 40 ? BAD_KIND : BAD >= 30 ? PERCEPT_DECODER : BAD >= 20 ? PERCEPT_CONNECTOR : PERCEPT_ENCODER,
 	.name = BAD == 10 ? "Not A Name" : NAME,
 	.version = "1",
 	.license = "Apache-2.0",
 	.summary = "For tests",
-	.ops = BAD == 11 ? NULL : BAD >= 30 ? (const void *)&bad_decoder : BAD >= 20 ? (const void *)&bad_connector : (const void *)&bad_ops,
+	.ops = BAD == 11 ? NULL : BAD >= 40 ? BAD_OPS : BAD >= 30 ? (const void *)&bad_decoder : BAD >= 20 ? (const void *)&bad_connector : (const void *)&bad_ops,
 };
 #endif

@@ -38,7 +38,12 @@ def assemblies():
     build(20, "joiner")
     build(21, "narrow")
     build(22, "wide")
+    for bad, name in ((40, "fuser"), (41, "far"), (42, "reader"), (43, "maker")):
+        build(bad, name)
+    build_plugin(folder, 40, "fuser192", 192)
     path = {"plugin_path": [folder, BUILT]}
+    model = os.path.join(os.path.abspath(SOURCE), "models", "tiny-llava")
+    llama = dict(part("decoder", "causal"), model=model)
     encoder, decoder = part("image.encoder", "good"), part("decoder", "echo")
     cases = [
         ([encoder, part("image.connector", "narrow"), decoder], -32602, ["Encoder good", "8 values", "connector narrow", "192"]),
@@ -50,6 +55,16 @@ def assemblies():
         ([part("decoder", "small")], -32011, ["small", "12 bytes"]),
         ([part("decoder", "echo", context="many")], -32602, ["Plugin echo has no option context"]),
         ([], -32602, ["no decoder"]),
+        ([encoder, part("image.connector", "fuser"), decoder], -32602, ["Connector fuser", "inside the decoder's layers", "decoder echo"]),
+        ([encoder, part("image.connector", "fuser"), llama], -32602, ["Connector fuser", "3 values", "decoder causal", "192"]),
+        ([encoder, part("image.connector", "fuser192"), llama], -32602, ["Connector fuser192", "fuses features inside decoder causal"]),
+        ([part("decoder", "far")], -32602, ["Plugin far is a remote", "does not run"]),
+        ([decoder, part("image.expert", "reader")], -32602, ["Plugin reader is an expert", "does not run", "image.expert"]),
+        ([decoder, part("audio.generator", "maker")], -32602, ["Plugin maker is a generator", "does not run"]),
+        ([decoder, part("image.expert", "maker")], -32602, ["Plugin maker is a generator and cannot be image.expert"]),
+        ([decoder, part("audio.encoder", "good"), part("audio.connector", "joiner")], -32602, ["Encoder good", "audio"]),
+        ([decoder, part("video.encoder", "good"), part("video.connector", "joiner")], -32602, ["Encoder good", "video"]),
+([dict(llama, options={"context": "9999"})], -32015, ["9999", "1024"]),
     ]
     for parts, code, says in cases:
         e = Engine()

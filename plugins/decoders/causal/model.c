@@ -44,6 +44,9 @@ static int model_configure(struct model *m, const cJSON *config, uint32_t contex
 		return nn_fail(error, -EINVAL, "config.json: %u heads of %u values are out of range.", s->n_heads, s->head_dim);
 	s->q_dim = s->n_heads * s->head_dim;
 	s->kv_dim = s->n_kv_heads * s->head_dim;
+	if (context > s->context && !error->code)
+		return nn_fail(error, -EINVAL, "A context of %u tokens is more than the %u that this model was made for.", context,
+			       s->context);
 	if (context)
 		s->context = context;
 	return error->code;
