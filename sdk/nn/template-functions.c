@@ -11,7 +11,7 @@ enum { RANGE_MOST = 100000 };
 FUNCTION(raise_exception)
 {
 	struct str s;
-	int failed = value_string(r, args->positional[0], &s);
+	int failed = value_string(r, args_first(args), &s);
 
 	return failed ? failed : nn_fail(r->error, -EINVAL, "%.*s", (int)(s.n > 500 ? 500 : s.n), s.s);
 }

@@ -173,7 +173,7 @@ static int method_has_end(struct str s, struct value end, int at_start)
 /* The argument is a text or a tuple of texts. */
 static int method_with(struct run *r, struct value self, const struct args *args, int at_start, struct value *out)
 {
-	struct value what = args->positional[0];
+	struct value what = args_first(args);
 	int found = method_has_end(self.s, what, at_start);
 
 	if (what.kind != VALUE_STRING && !(what.kind == VALUE_LIST && what.list->tuple))
@@ -260,22 +260,22 @@ METHOD(join)
 {
 	struct args between = {.positional = &self, .n = 1};
 
-	return filter_join(r, args->positional[0], &between, out);
+	return filter_join(r, args_first(args), &between, out);
 }
 
 METHOD(removeprefix)
 {
 	*out = self;
-	if (method_has_end(self.s, args->positional[0], 1))
-		*out = value_str((struct str){self.s.s + args->positional[0].s.n, self.s.n - args->positional[0].s.n});
+	if (method_has_end(self.s, args_first(args), 1))
+		*out = value_str((struct str){self.s.s + args_first(args).s.n, self.s.n - args_first(args).s.n});
 	return 0;
 }
 
 METHOD(removesuffix)
 {
 	*out = self;
-	if (method_has_end(self.s, args->positional[0], 0))
-		*out = value_str((struct str){self.s.s, self.s.n - args->positional[0].s.n});
+	if (method_has_end(self.s, args_first(args), 0))
+		*out = value_str((struct str){self.s.s, self.s.n - args_first(args).s.n});
 	return 0;
 }
 
@@ -402,7 +402,7 @@ METHOD(get)
 
 	*out = fallback ? *fallback : value_none();
 	for (size_t i = 0; i < self.dict->n && !failed; i++) {
-		failed = value_same(r, self.dict->entries[i].key, args->positional[0], &same);
+		failed = value_same(r, self.dict->entries[i].key, args_first(args), &same);
 		if (!failed && same) {
 			*out = self.dict->entries[i].value;
 			break;
@@ -427,7 +427,7 @@ METHOD(list_index)
 	int same = 0, failed = 0;
 
 	for (size_t i = 0; i < self.list->n && !failed; i++) {
-		failed = value_same(r, self.list->items[i], args->positional[0], &same);
+		failed = value_same(r, self.list->items[i], args_first(args), &same);
 		if (!failed && same) {
 			*out = value_int((int64_t)i);
 			return 0;
@@ -442,7 +442,7 @@ METHOD(list_count)
 	int same = 0, failed = 0;
 
 	for (size_t i = 0; i < self.list->n && !failed; i++) {
-		failed = value_same(r, self.list->items[i], args->positional[0], &same);
+		failed = value_same(r, self.list->items[i], args_first(args), &same);
 		n += same;
 	}
 	*out = value_int(n);

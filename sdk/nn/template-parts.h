@@ -213,6 +213,7 @@ int dict_put(struct run *r, struct dict *dict, struct value key, struct value v)
 struct value *dict_find(const struct dict *dict, struct str key);
 /* Arguments: by place or name; NULL: not given. */
 const struct value *args_get(const struct args *args, size_t place, const char *name);
+struct value args_first(const struct args *args); /* the only argument of a builtin that has one, whatever name it was given by */
 int args_int(struct run *r, const struct args *args, size_t place, const char *name, int64_t fallback, int64_t *i);
 int args_str(struct run *r, const struct args *args, size_t place, const char *name, struct str fallback, struct str *s);
 

@@ -48,7 +48,7 @@ TEST(even)
 TEST(divisibleby)
 {
 	struct value rest;
-	int failed = eval_binary(r, OP_MOD, self, args->positional[0], &rest);
+	int failed = eval_binary(r, OP_MOD, self, args_first(args), &rest);
 
 	if (!failed)
 		*out = value_bool(!value_true(rest));
@@ -86,7 +86,7 @@ TEST(lower)
 
 static int test_compare(struct run *r, enum operator op, struct value self, const struct args *args, struct value *out)
 {
-	int result, failed = eval_compare(r, op, self, args->positional[0], &result);
+	int result, failed = eval_compare(r, op, self, args_first(args), &result);
 
 	if (!failed)
 		*out = value_bool(result);
@@ -110,9 +110,9 @@ TEST_COMPARE(in, OP_IN)
 /* Python's "is": the same object; here the same kind and value. */
 TEST(sameas)
 {
-	int same = 0, failed = value_same(r, self, args->positional[0], &same);
+	int same = 0, failed = value_same(r, self, args_first(args), &same);
 
-	*out = value_bool(same && self.kind == args->positional[0].kind);
+	*out = value_bool(same && self.kind == args_first(args).kind);
 	return failed;
 }
 

@@ -325,6 +325,11 @@ const struct value *args_get(const struct args *args, size_t place, const char *
 	return NULL;
 }
 
+struct value args_first(const struct args *args)
+{
+	return args->n ? args->positional[0] : args->n_named ? args->named[0].value : value_undefined((struct str){"argument", 8});
+}
+
 int args_int(struct run *r, const struct args *args, size_t place, const char *name, int64_t fallback, int64_t *i)
 {
 	const struct value *v = args_get(args, place, name);

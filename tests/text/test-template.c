@@ -190,6 +190,8 @@ static const struct {
 	{"{{ range(3) | list }}{{ range(1, 4) | list }}{{ range(5, 0, -2) | list }}{{ dict(a=1) }}{% for i in range(2) %}{{ i }}{% endfor %}", "[0, 1, 2][1, 2, 3][5, 3, 1]{'a': 1}01"},
 	{"{{ d.items is callable }} {{ 'items' in d }} {{ l | length == 3 and l[0] is not string }} {{ not n is string }}", "True True True True"},
 	{"{{ {'a': {'b': 2}}.a.b }}{{ {}.x is undefined }}{{ {'}}': '%}'}['}}'] }}", "2True%}"},
+	/* the only argument of a builtin may have a name */
+	{"{{ 1 is eq(a=1) }} {{ ['a', 'b'] | select('eq', a='a') | list }} {{ 'abc'.startswith(x='a') }} {{ 'abc'.removeprefix(x='a') }} {{ d.get(key='b') }} {{ l.count(value=1) }}", "True ['a'] True bc 1 1"},
 	{"{% if (n == 7) != (1 % 2 == 0) %}ok{% endif %}{{ strftime_now('%Y') | length }}", "ok4"},
 };
 
@@ -262,6 +264,7 @@ static const struct {
 	{"{% macro f() %}{% endmacro %}{{ f(1) }}", "macro f"},
 	{"\n\n{{ missing.x }}", "line 3"},
 	{"{{ raise_exception('Stop ' ~ n) }}", "Stop 7"},
+	{"{{ raise_exception(message='Halt') }}", "Halt"},
 	{"{{ {[1]: 2} }}", "key"},
 	{"{{ '%d' % 'x' }}", "number"},
 	{"{{ '%s %s' % 'x' }}", "more directives"},
