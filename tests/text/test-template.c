@@ -265,6 +265,7 @@ static const struct {
 	{"\n\n{{ missing.x }}", "line 3"},
 	{"{{ raise_exception('Stop ' ~ n) }}", "Stop 7"},
 	{"{{ raise_exception(message='Halt') }}", "Halt"},
+	{"{{ raise_exception(missing) }}", "raise_exception"},
 	{"{{ {[1]: 2} }}", "key"},
 	{"{{ '%d' % 'x' }}", "number"},
 	{"{{ '%s %s' % 'x' }}", "more directives"},
