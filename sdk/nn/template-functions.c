@@ -13,7 +13,7 @@ FUNCTION(raise_exception)
 	struct str s;
 	int failed = value_string(r, args_first(args), &s);
 
-	if (!failed && !s.n)
+	if (!failed && (!s.n || !s.s[0]))
 		s = (struct str){"raise_exception was called", 26};
 	return failed ? failed : nn_fail(r->error, -EINVAL, "%.*s", (int)(s.n > 500 ? 500 : s.n), s.s);
 }
