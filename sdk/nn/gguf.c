@@ -37,6 +37,7 @@ static uint64_t gguf_load(const unsigned char *bytes, size_t n)
 
 static int gguf_number(struct gguf_reader *r, size_t bytes, uint64_t *value, const char *what)
 {
+	*value = 0;
 	if (gguf_left(r) < bytes)
 		return gguf_cut(r, what);
 	*value = gguf_load(r->at, bytes);
@@ -46,7 +47,7 @@ static int gguf_number(struct gguf_reader *r, size_t bytes, uint64_t *value, con
 
 static int gguf_text(struct gguf_reader *r, struct nn_gguf_text *text, size_t max, const char *what)
 {
-	uint64_t n;
+	uint64_t n = 0;
 
 	if (gguf_number(r, 8, &n, what))
 		return -EINVAL;
@@ -278,7 +279,7 @@ static int gguf_alignment(const struct gguf_reader *r, const struct nn_gguf *g, 
 static int gguf_header(struct gguf_reader *r, struct nn_gguf *g)
 {
 	uint64_t magic, version, tensors, values;
-	size_t alignment;
+	size_t alignment = GGUF_ALIGNMENT;
 
 	if (gguf_number(r, 4, &magic, "its first bytes"))
 		return -EINVAL;
