@@ -10,10 +10,12 @@
 #include <stdint.h>
 #include <cjson/cJSON.h>
 
+#include "sdk/nn/blocks.h"
 #include "sdk/nn/error.h"
 
-/* NN_OTHER: a type that nothing here computes with; such a tensor may lie in a file, loading it is an error. */
-enum nn_type { NN_F32, NN_F16, NN_BF16, NN_I32, NN_U8, NN_I64, NN_OTHER /* later: block types */ };
+/* NN_OTHER: a type that nothing here computes with; such a tensor may lie in a file, loading it is an error. NN_BLOCKS: a
+ * block format of GGUF files, which the weight names. */
+enum nn_type { NN_F32, NN_F16, NN_BF16, NN_I32, NN_U8, NN_I64, NN_OTHER, NN_BLOCKS };
 
 #define NN_RANK 6
 
@@ -24,6 +26,7 @@ struct nn_weight {
 	const void *data;
 	size_t bytes;
 	enum nn_type type;
+	const struct nn_block_format *format; /* of NN_BLOCKS; else NULL */
 	uint32_t rank;
 	uint64_t shape[NN_RANK];
 	size_t rows, cols;
@@ -76,8 +79,20 @@ const float *nn_load_vector_maybe(struct nn_loader *loader, size_t n, const char
 	__attribute__((format(printf, 3, 4)));
 /* `bytes` aligned to 64 that live as long as the checkpoint; NULL when memory is out. */
 void *nn_checkpoint_alloc(struct nn_checkpoint *checkpoint, size_t bytes);
-/* All of a weight as f32, owned by the checkpoint; NULL when memory is out or the type is not of floats. */
+/* True for the types that nn_linear, nn_gemm and nn_embed compute with: F32, F16, BF16, blocks. [any] */
+int nn_weight_usable(const struct nn_weight *weight);
+/* Bytes of a row of a usable weight. [any] */
+size_t nn_weight_row_bytes(const struct nn_weight *weight);
+/* f [rows * cols] = rows `first` ... of a usable weight, exactly. [any] */
+void nn_weight_read(const struct nn_weight *weight, size_t first, size_t rows, float *f);
+/* All of a weight as f32, owned by the checkpoint; NULL when memory is out or the type is not usable. */
 const float *nn_weight_f32(struct nn_checkpoint *checkpoint, struct nn_weight *weight);
+/* Rows [first, first + rows) as a weight of its own, owned by the checkpoint, over the same data; `cols` (0: the weight's)
+ * splits them: a row of the result is `cols` values. NULL when memory is out or there are none such. */
+struct nn_weight *nn_weight_rows(struct nn_checkpoint *checkpoint, const struct nn_weight *weight, size_t first, size_t rows,
+				 size_t cols);
+/* (cols, rows) = the weight transposed, of a float type, owned by the checkpoint; NULL when memory is out. */
+struct nn_weight *nn_weight_transposed(struct nn_checkpoint *checkpoint, const struct nn_weight *weight);
 
 /* Reading config.json. A missing key is `fallback`; an ill-typed or out-of-range value sets *error once and gives
  * `fallback`. `names`: alternatives separated by '|' ("num_key_value_heads|n_head_kv"). */

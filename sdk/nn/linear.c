@@ -30,6 +30,12 @@ __attribute__((constructor)) static void linear_blas_start(void)
 	openblas_set_num_threads(1);
 }
 
+/* The type of a weight's panels. */
+static enum nn_type linear_type(const struct nn_weight *w)
+{
+	return w->type == NN_BLOCKS ? NN_F32 : w->type;
+}
+
 static size_t linear_element(enum nn_type type)
 {
 	return type == NN_F32 ? 4 : 2;
@@ -45,7 +51,7 @@ static size_t linear_packed_bytes(const struct nn_weight *w)
 {
 	size_t n;
 
-	if (__builtin_mul_overflow(linear_panels(w->rows), KERNEL_PANEL * linear_element(w->type), &n) ||
+	if (__builtin_mul_overflow(linear_panels(w->rows), KERNEL_PANEL * linear_element(linear_type(w)), &n) ||
 	    __builtin_mul_overflow(n, w->cols, &n))
 		return 0;
 	return n;
@@ -69,11 +75,27 @@ struct linear_packing {
 	const struct nn_weight *w;
 };
 
+/* A panel of block formats, as f32. */
+static void linear_pack_blocks(const struct nn_weight *w, size_t first, size_t rows, unsigned char *panel)
+{
+	const struct nn_block_format *format = w->format;
+	const unsigned char *from = (const unsigned char *)w->data + first * nn_weight_row_bytes(w);
+	size_t n = format->elements, blocks = w->cols / n, apart = nn_weight_row_bytes(w);
+	float values[KERNEL_PANEL][256];
+
+	for (size_t i = 0; i < blocks; i++) {
+		for (size_t r = 0; r < rows; r++)
+			format->expand(from + r * apart + i * format->bytes, values[r]);
+		linear_turn_32(panel + i * n * KERNEL_PANEL * sizeof(float), (const unsigned char *)values, sizeof(values[0]),
+			       rows, n);
+	}
+}
+
 static void linear_pack_panels(void *arg, size_t begin, size_t end)
 {
 	const struct linear_packing *job = arg;
 	const struct nn_weight *w = job->w;
-	size_t size = linear_element(w->type), k = w->cols;
+	size_t size = linear_element(linear_type(w)), k = w->cols;
 
 	for (size_t p = begin; p < end; p++) {
 		size_t first = p * KERNEL_PANEL, rows = w->rows - first < KERNEL_PANEL ? w->rows - first : KERNEL_PANEL;
@@ -82,8 +104,10 @@ static void linear_pack_panels(void *arg, size_t begin, size_t end)
 
 		if (rows < KERNEL_PANEL)
 			memset(panel, 0, k * KERNEL_PANEL * size);
+		if (w->type == NN_BLOCKS)
+			linear_pack_blocks(w, first, rows, panel);
 		/* A cache line of each row at a time. */
-		for (size_t i = 0, step = 64 / size; i < k; i += step)
+		for (size_t i = w->type == NN_BLOCKS ? k : 0, step = 64 / size; i < k; i += step)
 			(size == 4 ? linear_turn_32 : linear_turn_16)(panel + i * KERNEL_PANEL * size, from + i * size, k * size,
 								      rows, k - i < step ? k - i : step);
 	}
@@ -93,7 +117,7 @@ int nn_weight_pack(struct nn_checkpoint *cp, struct nn_weight *w, struct nn_erro
 {
 	if (!w || w->packed)
 		return 0;
-	if (w->type > NN_BF16)
+	if (!nn_weight_usable(w))
 		return nn_fail(error, -EINVAL, "%s: tensor \"%s\" is not of a float type.", nn_checkpoint_path(cp), w->name);
 	size_t bytes = linear_packed_bytes(w);
 	void *packed = bytes || !w->rows || !w->cols ? nn_checkpoint_alloc(cp, bytes) : NULL;
@@ -237,7 +261,7 @@ static int linear_fits(struct nn *c, struct nn_tensor x, const struct nn_weight 
 {
 	if (nn_stopped(c))
 		return 0;
-	if (!w || w->cols != x.cols || w->type > NN_BF16 || w->cols > INT32_MAX || w->rows > INT32_MAX || x.stride > INT32_MAX)
+	if (!w || w->cols != x.cols || !nn_weight_usable(w) || w->cols > INT32_MAX || w->rows > INT32_MAX || x.stride > INT32_MAX)
 		c->error = -EINVAL;
 	return !c->error;
 }
@@ -247,7 +271,7 @@ struct nn_tensor nn_linear(struct nn *c, struct nn_tensor x, const struct nn_wei
 	if (!linear_fits(c, x, w))
 		return (struct nn_tensor){ 0 };
 	struct linear l = {
-		.kernels = kernels_of(c), .x = x, .packed = w->packed, .type = w->type, .b = b,
+		.kernels = kernels_of(c), .x = x, .packed = w->packed, .type = linear_type(w), .b = b,
 		.panels = linear_panels(w->rows), .y = nn_new(c, x.rows, w->rows),
 	};
 	struct nn_arena_mark mark = nn_arena_mark(c->arena);
@@ -283,9 +307,12 @@ static void gemm_widen(void *arg, size_t begin, size_t end)
 {
 	const struct gemm *g = arg;
 	size_t k = g->w->cols;
-	const unsigned char *from = (const unsigned char *)g->w->data + (g->first + begin) * k * linear_element(g->w->type);
+	const unsigned char *from = (const unsigned char *)g->w->data + (g->first + begin) * nn_weight_row_bytes(g->w);
 
-	g->kernels->convert(g->wide + begin * k, from, (end - begin) * k, g->w->type);
+	if (g->w->type == NN_BLOCKS)
+		nn_weight_read(g->w, g->first + begin, end - begin, g->wide + begin * k);
+	else
+		g->kernels->convert(g->wide + begin * k, from, (end - begin) * k, g->w->type);
 }
 
 static void gemm_task(void *arg, uint32_t index)

@@ -6,7 +6,6 @@
 #include <stdio.h>
 
 #include "sdk/nn/checkpoint-impl.h"
-#include "sdk/nn/half.h"
 
 enum { LOAD_NAME_MAX = 512 };
 
@@ -67,7 +66,7 @@ static int load_usable(struct nn_loader *l, const struct nn_weight *w)
 {
 	const struct checkpoint_file *file = &l->checkpoint->files[w->file];
 
-	if (w->type > NN_BF16)
+	if (!nn_weight_usable(w))
 		return nn_fail(l->error, -EINVAL, "%s: %s: tensor \"%s\" is of a type that cannot be used here; F32, F16 and BF16 can.",
 			       nn_checkpoint_path(l->checkpoint), file->name, w->name);
 	if (checkpoint_changed(file))
@@ -149,20 +148,5 @@ const float *nn_load_vector_maybe(struct nn_loader *l, size_t n, const char *nam
 	const float *f = load_vector(l, n, 1, name, ap);
 
 	va_end(ap);
-	return f;
-}
-
-const float *nn_weight_f32(struct nn_checkpoint *cp, struct nn_weight *w)
-{
-	size_t n = w->rows * w->cols, bytes;
-
-	if (w->f32 || w->type > NN_BF16)
-		return w->f32;
-	float *f = __builtin_mul_overflow(n, sizeof(float), &bytes) ? NULL : nn_checkpoint_alloc(cp, bytes);
-
-	if (!f)
-		return NULL;
-	half_to_f32(f, w->data, n, w->type);
-	w->f32 = f;
 	return f;
 }

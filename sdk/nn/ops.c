@@ -183,16 +183,13 @@ struct nn_tensor nn_embed(struct nn *c, const struct nn_weight *table, const int
 {
 	if (nn_stopped(c))
 		return (struct nn_tensor){ 0 };
-	size_t size = table->type == NN_F32 ? 4 : 2;
 	struct nn_tensor y = nn_new(c, n, table->cols);
 
 	for (size_t i = 0; i < y.rows && !c->error; i++) {
-		if (ids[i] < 0 || (uint64_t)ids[i] >= table->rows || table->type > NN_BF16)
+		if (ids[i] < 0 || (uint64_t)ids[i] >= table->rows || !nn_weight_usable(table))
 			c->error = -EINVAL;
 		else
-			kernels_of(c)->convert(y.data + i * y.stride,
-					       (const unsigned char *)table->data + (size_t)ids[i] * table->cols * size,
-					       table->cols, table->type);
+			nn_weight_read(table, (size_t)ids[i], 1, y.data + i * y.stride);
 	}
 	return c->error ? (struct nn_tensor){ 0 } : y;
 }
