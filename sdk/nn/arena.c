@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-enum { ARENA_ALIGN = 64, ARENA_FIRST = 256 << 10, ARENA_LARGEST = 64 << 20 };
+enum { ARENA_ALIGN = 64, ARENA_FIRST = 32 << 10, ARENA_LARGEST = 64 << 20 };
 
 struct arena_chunk {
 	struct arena_chunk *next;

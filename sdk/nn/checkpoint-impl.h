@@ -6,6 +6,7 @@
 
 #include "sdk/nn/checkpoint.h"
 #include "sdk/nn/digest.h"
+#include "sdk/nn/gguf.h"
 #include "sdk/nn/safetensors.h"
 
 enum { CHECKPOINT_FILES_MAX = 512 };
@@ -17,7 +18,9 @@ struct checkpoint_file {
 	struct stat stat;
 	const unsigned char *bytes;
 	size_t size;
-	struct nn_safetensors st;
+	struct nn_safetensors st; /* the weights; of a GGUF file too */
+	struct nn_gguf gguf;
+	int is_gguf;
 };
 
 struct nn_checkpoint {
@@ -33,6 +36,16 @@ struct nn_checkpoint {
 	struct nn_arena *arena; /* converted and packed weights */
 	char identity[NN_DIGEST_HEX];
 };
+
+/* By its name or its first bytes. */
+int checkpoint_is_gguf(const struct checkpoint_file *file, const char *path);
+/* Parses a mapped GGUF file: fills file->gguf and file->st. */
+int checkpoint_gguf_parse(struct checkpoint_file *file, const char *path, struct nn_error *error);
+/* The scalar values as a configuration: the prefix "<architecture>." is left out, model_type is the architecture. */
+cJSON *checkpoint_gguf_config(const struct nn_gguf *gguf, const char *path, struct nn_error *error);
+/* Adds the other parts of a split file. */
+int checkpoint_gguf_parts(struct nn_checkpoint *cp, struct nn_error *error,
+			  int (*add)(struct nn_checkpoint *cp, const char *directory, const char *name, struct nn_error *error));
 
 /* True once the file is not the one that was opened any more. */
 int checkpoint_changed(const struct checkpoint_file *file);

@@ -51,6 +51,7 @@ static int file_open(struct checkpoint_file *file, const char *path, struct nn_e
 static void file_close(struct checkpoint_file *file)
 {
 	nn_safetensors_fini(&file->st);
+	nn_gguf_fini(&file->gguf);
 	if (file->bytes)
 		munmap((void *)file->bytes, file->size);
 	if (file->fd >= 0)
@@ -120,7 +121,8 @@ static int checkpoint_add(struct nn_checkpoint *cp, const char *directory, const
 	*file = (struct checkpoint_file){ .fd = -1, .name = strdup(name) };
 	err = file->name ? file_open(file, path, error) : nn_fail(error, -ENOMEM, "%s: memory is out.", name);
 	if (!err)
-		err = nn_safetensors_parse(&file->st, file->bytes, file->size, path, error);
+		err = checkpoint_is_gguf(file, path) ? checkpoint_gguf_parse(file, path, error) :
+						       nn_safetensors_parse(&file->st, file->bytes, file->size, path, error);
 	/* Cut short while it was parsed: the map's last pages may be gone. */
 	if (!err && checkpoint_changed(file))
 		err = nn_fail(error, -EBUSY, "%s: the file changed while it was read; try again.", path);
@@ -218,7 +220,9 @@ static int checkpoint_find(struct nn_checkpoint *cp, struct nn_error *error)
 		cp->directory = slash ? strndup(cp->path, (size_t)(slash - cp->path) + (slash == cp->path)) : strdup(".");
 		if (!cp->directory)
 			return nn_fail(error, -ENOMEM, "%s: memory is out.", cp->path);
-		return checkpoint_add(cp, cp->directory, slash ? slash + 1 : cp->path, error);
+		int err = checkpoint_add(cp, cp->directory, slash ? slash + 1 : cp->path, error);
+
+		return err || !cp->files[0].is_gguf ? err : checkpoint_gguf_parts(cp, error, checkpoint_add);
 	}
 	cp->directory = strdup(cp->path);
 	char *index = checkpoint_join(cp->path, "model.safetensors.index.json");
@@ -238,10 +242,23 @@ static int checkpoint_find(struct nn_checkpoint *cp, struct nn_error *error)
 	return err;
 }
 
+/* config.json, or what a GGUF file says. */
+static cJSON *checkpoint_config(struct nn_checkpoint *cp, struct nn_error *error)
+{
+	if (nn_checkpoint_gguf(cp))
+		return checkpoint_gguf_config(nn_checkpoint_gguf(cp), cp->path, error);
+	char *path = checkpoint_join(cp->directory, "config.json");
+	cJSON *config = path ? checkpoint_json(path, 1, &cp->config_text, &cp->config_bytes, error) : NULL;
+
+	if (!path)
+		nn_fail(error, -ENOMEM, "%s: memory is out.", cp->path);
+	free(path);
+	return config;
+}
+
 struct nn_checkpoint *nn_checkpoint_open(const char *path, struct nn_error *error)
 {
 	struct nn_checkpoint *cp = calloc(1, sizeof(*cp));
-	char *config = NULL;
 
 	if (!cp || !(cp->path = strdup(path)) || !(cp->arena = nn_arena_new(0))) {
 		nn_fail(error, -ENOMEM, "%s: memory is out.", path);
@@ -249,18 +266,11 @@ struct nn_checkpoint *nn_checkpoint_open(const char *path, struct nn_error *erro
 	}
 	if (checkpoint_find(cp, error))
 		goto fail;
-	config = checkpoint_join(cp->directory, "config.json");
-	if (!config) {
-		nn_fail(error, -ENOMEM, "%s: memory is out.", path);
-		goto fail;
-	}
-	cp->config = checkpoint_json(config, 1, &cp->config_text, &cp->config_bytes, error);
+	cp->config = checkpoint_config(cp, error);
 	if (!cp->config || checkpoint_index(cp, error))
 		goto fail;
-	free(config);
 	return cp;
 fail:
-	free(config);
 	nn_checkpoint_close(cp);
 	return NULL;
 }

@@ -1,7 +1,7 @@
 /* checkpoint.h - a model's files behind one interface: its configuration and its named tensors.
  *
- * First format: a Hugging Face directory (config.json, model.safetensors; shards with an index later). GGUF joins through
- * the same functions. Weights stay in their file's type, mapped read-only.
+ * Formats: a Hugging Face directory (config.json, model.safetensors or shards with an index), and GGUF, whose values become
+ * the configuration. Weights stay in their file's type, mapped read-only.
  */
 #ifndef NN_CHECKPOINT_H
 #define NN_CHECKPOINT_H
@@ -37,13 +37,17 @@ struct nn_weight {
 };
 
 struct nn_checkpoint;
+struct nn_gguf;
 
-/* Opens a directory (config.json, and model.safetensors or the shards of model.safetensors.index.json) or one .safetensors
- * file with config.json beside it; NULL and *error on failure: every header byte is checked. [any]. The other functions of
+/* Opens a directory (config.json, and model.safetensors or the shards of model.safetensors.index.json), one .safetensors
+ * file with config.json beside it, or a .gguf file (of a split one the first part); NULL and *error on failure: every header byte is checked. [any]. The other functions of
  * one checkpoint: one thread at a time; what they return may be read from many. */
 struct nn_checkpoint *nn_checkpoint_open(const char *path, struct nn_error *error);
 void nn_checkpoint_close(struct nn_checkpoint *checkpoint);
-/* The root of config.json; lives as long as the checkpoint. */
+/* The header of a GGUF file, of a split one the first part's; NULL: another format. */
+const struct nn_gguf *nn_checkpoint_gguf(const struct nn_checkpoint *checkpoint);
+/* The root of config.json; lives as long as the checkpoint. Of GGUF: the scalar values by their keys, without the prefix
+ * "<architecture>."; "model_type" is the architecture. */
 const cJSON *nn_checkpoint_config(const struct nn_checkpoint *checkpoint);
 const char *nn_checkpoint_path(const struct nn_checkpoint *checkpoint);
 /* Hex SHA-256 that names the content of configuration and weights. Content up to 64 MiB is hashed whole, of more the
