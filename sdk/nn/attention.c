@@ -114,6 +114,16 @@ static void attention_softcap(const struct nn_kernels *kernels, float *s, float 
 	kernels->scale(s, NN_PAGE, cap);
 }
 
+/* ALiBi: a key's score falls with its distance to the last one that line `i` sees. */
+static void attention_slope(const struct attention_tile *t, size_t i, float *s, size_t base)
+{
+	const struct attention *a = t->a;
+	const float slope = a->how->slopes[t->kv * a->group + (t->line + i) % a->group];
+
+	for (size_t j = 0; j < NN_PAGE; j++)
+		s[j] += slope * (float)((int64_t)(base + j) - (int64_t)t->hi[i] + 1);
+}
+
 /* The part of [lo, hi) that lies in the page from `base` on, counted from there. */
 static uint32_t attention_within(uint32_t at, size_t base)
 {
@@ -139,6 +149,8 @@ static void attention_page(struct attention_tile *t, const float *head, size_t b
 
 		if (a->how->softcap > 0)
 			attention_softcap(kernels, s, a->how->softcap);
+		if (a->how->slopes)
+			attention_slope(t, i, s, base);
 		float carry = kernels->weights(&t->state[i], s, attention_within(t->lo[i], base),
 					       attention_within(t->hi[i], base));
 

@@ -137,6 +137,35 @@ struct nn_tensor nn_rms_norm(struct nn *c, struct nn_tensor x, const float *w, f
 	return o.y;
 }
 
+struct ops_heads {
+	struct nn_tensor x;
+	const struct nn_kernels *kernels;
+	const float *w;
+	size_t n; /* of a head */
+	float eps;
+};
+
+static void ops_rms_norm_heads(void *arg, size_t begin, size_t end)
+{
+	const struct ops_heads *o = arg;
+
+	for (size_t r = begin; r < end; r++)
+		for (float *x = o->x.data + r * o->x.stride, *last = x + o->x.cols; x < last; x += o->n)
+			o->kernels->rms_norm(x, x, o->w, o->n, o->eps);
+}
+
+void nn_rms_norm_heads(struct nn *c, struct nn_tensor x, uint32_t heads, const float *w, float eps)
+{
+	struct ops_heads o = { .x = x, .kernels = kernels_of(c), .w = w, .n = heads ? x.cols / heads : 0, .eps = eps };
+
+	if (nn_stopped(c))
+		return;
+	if (!heads || !o.n || x.cols % heads)
+		c->error = -EINVAL;
+	else
+		nn_split(c, x.rows, ops_grain(x.cols), ops_rms_norm_heads, &o);
+}
+
 static void ops_gate_rows(void *arg, size_t begin, size_t end)
 {
 	const struct ops *o = arg;

@@ -38,6 +38,8 @@ void nn_scale(struct nn *c, struct nn_tensor x, float s);
 struct nn_tensor nn_layer_norm(struct nn *c, struct nn_tensor x, const float *w, const float *b, float eps);
 /* Zhang 2019: x / sqrt(mean(x^2) + eps) * w, per row. */
 struct nn_tensor nn_rms_norm(struct nn *c, struct nn_tensor x, const float *w, float eps);
+/* The same in place for each of the row's `heads` parts; w is [cols / heads]. */
+void nn_rms_norm_heads(struct nn *c, struct nn_tensor x, uint32_t heads, const float *w, float eps);
 
 /* In place. */
 void nn_activate(struct nn *c, struct nn_tensor x, enum nn_activation how);
@@ -62,13 +64,15 @@ void nn_rope(struct nn *c, struct nn_tensor x, const int32_t *position, uint32_t
 /* out (T, heads * dv) = softmax(scale q k^T + mask) v, without a score matrix. q (T, heads * dk), k (S, kv_heads * dk),
  * v (S, kv_heads * dv), heads % kv_heads == 0; dk, dv at most NN_HEAD. Row t sees keys [first[t], visible[t]); visible NULL:
  * to the end, first NULL: from the start. softcap: scores become softcap * tanh(score / softcap) (Gemma 2); 0: not. A row
- * that sees nothing is 0. Keys are taken in blocks at fixed positions: a row's result does not depend on the other rows. */
+ * that sees nothing is 0. slopes [heads]: head h's score of key j becomes larger by slopes[h] * (j - visible[t] + 1) (ALiBi,
+ * Press 2021); NULL: not. Keys are taken in blocks at fixed positions: a row's result does not depend on the other rows. */
 struct nn_attention {
 	uint32_t heads, kv_heads;
 	float scale;
 	const uint32_t *visible;
 	const uint32_t *first;
 	float softcap;
+	const float *slopes;
 };
 struct nn_tensor nn_attention(struct nn *c, struct nn_tensor q, struct nn_tensor k, struct nn_tensor v,
 			      const struct nn_attention *how);

@@ -28,7 +28,7 @@ static int causal_open(struct percept_call *call, const struct percept_open *ope
 
 	if (!open->model)
 		return percept_fail(call, -EINVAL, "The causal decoder needs a model: name a directory with config.json and "
-				    "model.safetensors.");
+				    "model.safetensors, or a .gguf file.");
 	struct causal *d = calloc(1, sizeof(*d));
 
 	if (!d)
@@ -39,7 +39,7 @@ static int causal_open(struct percept_call *call, const struct percept_open *ope
 	}
 	const struct shape *s = &d->model.shape;
 
-	const struct nn_page_shape pages = { s->n_kv_heads, s->head_dim, s->head_dim };
+	const struct nn_page_shape pages = { s->n_kv_heads, s->head_dim, s->v_dim };
 
 	d->arena = nn_arena_new(0);
 	d->max_batch = causal_option(open, "batch", 512);
@@ -60,7 +60,8 @@ static int causal_info(void *decoder, struct percept_decoder_info *info)
 	*info = (struct percept_decoder_info){
 		.size = sizeof(*info),
 		.capabilities = PERCEPT_CAN_EMBEDDINGS | PERCEPT_CAN_BIDIRECTIONAL | PERCEPT_CAN_FORK | PERCEPT_CAN_TRIM |
-				PERCEPT_CAN_HOOK_LAYERS | PERCEPT_CAN_HOOK_PROJECT | PERCEPT_CAN_HIDDEN,
+				PERCEPT_CAN_HOOK_LAYERS | PERCEPT_CAN_HIDDEN |
+				(d->model.family->project ? 0 : PERCEPT_CAN_HOOK_PROJECT),
 		.vocab = s->vocab, .d_model = s->d_model, .n_layers = s->n_layers, .context = s->context,
 		.max_batch = d->max_batch, .n_end = d->model.n_end, .end = d->model.end, .start = -1, .n_heads = s->n_heads,
 		.family = d->model.family->name, .identity = d->identity, .weight_bytes = d->model.weight_bytes,
@@ -86,6 +87,33 @@ static const char *causal_row_fault(const struct causal *d, const struct percept
 	return NULL;
 }
 
+/* The next row of a row's sequence in the batch, if it is of the same span; else b->n. */
+static uint32_t causal_span_next(const struct percept_batch *b, uint32_t t)
+{
+	for (uint32_t later = t + 1; b->rows[t].span && later < b->n; later++) {
+		if (b->rows[later].sequence == b->rows[t].sequence)
+			return b->rows[later].span == b->rows[t].span ? later : b->n;
+	}
+	return b->n;
+}
+
+/* A span's rows see each other. */
+static void causal_place_spans(const struct percept_batch *b, struct place *places)
+{
+	for (uint32_t t = b->n; t-- > 0;) {
+		const uint32_t next = causal_span_next(b, t);
+
+		if (next < b->n)
+			places[t].visible = places[next].visible;
+	}
+	for (uint32_t t = 0; t < b->n; t++) {
+		const uint32_t next = causal_span_next(b, t);
+
+		if (next < b->n)
+			places[next].begin = places[t].begin;
+	}
+}
+
 /* Where each row lies; a span's rows see all rows of the batch up to the span's last. */
 static int causal_place(struct percept_call *call, struct causal *d, const struct percept_batch *b, struct place *places,
 			uint32_t *counts)
@@ -101,17 +129,9 @@ static int causal_place(struct percept_call *call, struct causal *d, const struc
 		if (index >= d->model.shape.context)
 			return percept_fail(call, -E2BIG, "The sequence is longer than the context of %u tokens.",
 					    d->model.shape.context);
-		places[t] = (struct place){ row->sequence, index, index + 1 };
+		places[t] = (struct place){ row->sequence, index, index + 1, index };
 	}
-	for (uint32_t t = b->n; t-- > 0;) {
-		for (uint32_t later = t + 1; b->rows[t].span && later < b->n; later++) {
-			if (b->rows[later].sequence != b->rows[t].sequence)
-				continue;
-			if (b->rows[later].span == b->rows[t].span)
-				places[t].visible = places[later].visible;
-			break;
-		}
-	}
+	causal_place_spans(b, places);
 	return 0;
 }
 
@@ -178,7 +198,7 @@ static int causal_embed(struct percept_call *call, void *decoder, const int32_t 
 
 	nn_arena_reset(d->arena);
 	nn_begin(&c, call, d->arena);
-	struct nn_tensor x = nn_embed(&c, d->model.embeddings, ids, n);
+	struct nn_tensor x = causal_embeddings(&c, &d->model, ids, n);
 	float *out = percept_alloc(call, ((size_t)n + 1) * dim * sizeof(float));
 
 	if (c.error == -EINVAL)
@@ -206,5 +226,5 @@ static const struct percept_decoder ops = {
 };
 const struct percept_plugin percept_plugin = {
 	.size = sizeof(percept_plugin), .abi = PERCEPT_ABI, .kind = PERCEPT_DECODER, .name = "causal", .version = "0.1.0",
-	.license = "Apache-2.0", .summary = "Causal language models: LLaMA", .ops = &ops,
+	.license = "Apache-2.0", .summary = "Causal language models: LLaMA, Mistral, Mixtral, Qwen, Gemma, Phi-3, GPT-2, MPT, DeepSeek-V2", .ops = &ops,
 };

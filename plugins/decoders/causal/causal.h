@@ -12,6 +12,7 @@ struct place {
 	uint32_t sequence;
 	uint32_t index;   /* in its sequence */
 	uint32_t visible; /* it sees rows [0, visible) of its sequence */
+	uint32_t begin;   /* in layers with a window it sees at least the rows from here on: its span's, or itself */
 };
 
 struct causal {
@@ -22,6 +23,8 @@ struct causal {
 	char identity[128];
 };
 
+/* x (n, d_model): tokens' embeddings as they enter the first block, without positions. */
+struct nn_tensor causal_embeddings(struct nn *c, const struct model *m, const int32_t *ids, uint32_t n);
 /* Runs a checked batch whose rows' pages are reserved; fills batch->logits and batch->hidden. 0, -ENOMEM, -ECANCELED, or
  * what a hook returned; the text of a failure has been recorded. [one] */
 int causal_forward(struct percept_call *call, struct causal *d, struct percept_batch *batch, const struct place *places);

@@ -4,7 +4,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+
+#include "sdk/nn/gguf.h"
 
 enum { ENDS_MAX = 64, ENDS_FILE_MAX = 1 << 20 };
 
@@ -29,22 +32,61 @@ static cJSON *ends_file(const char *model)
 	return json;
 }
 
-/* Adds eos_token_id of `config`, a number or a list; returns whether it was there. */
-static int ends_add(struct model *m, const cJSON *config, struct nn_error *error)
+/* Adds `name` of `config`, a number or a list; returns whether it was there. */
+static int ends_add(struct model *m, const cJSON *config, const char *name, struct nn_error *error)
 {
-	const cJSON *ids = cJSON_GetObjectItemCaseSensitive(config, "eos_token_id");
+	const cJSON *ids = cJSON_GetObjectItemCaseSensitive(config, name);
 	const int n = cJSON_IsArray(ids) ? cJSON_GetArraySize(ids) : cJSON_IsNumber(ids);
 
-	for (int i = 0; i < n && i < ENDS_MAX; i++) {
+	for (int i = 0; i < n && m->n_end < ENDS_MAX; i++) {
 		const cJSON *id = cJSON_IsArray(ids) ? cJSON_GetArrayItem(ids, i) : ids;
 
 		if (!cJSON_IsNumber(id) || !(id->valuedouble >= 0 && id->valuedouble < m->shape.vocab)) {
-			nn_fail(error, -EINVAL, "eos_token_id holds a token that is not of the vocabulary of %u.", m->shape.vocab);
+			nn_fail(error, -EINVAL, "%s holds a token that is not of the vocabulary of %u.", name,
+				m->shape.vocab);
 			return 1;
 		}
 		m->end[m->n_end++] = (int32_t)id->valuedouble;
 	}
 	return n > 0;
+}
+
+/* What ends a turn or a text, by the names that models give it. */
+static const char *const ends_names[] = { "<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|eom_id|>",
+					  "<EOT>", "<|end_of_text|>", "<｜end▁of▁sentence｜>" };
+
+static int ends_has(const struct model *m, int32_t id)
+{
+	for (uint32_t i = 0; i < m->n_end; i++)
+		if (m->end[i] == id)
+			return 1;
+	return 0;
+}
+
+/* GGUF files say one or some of them; control tokens of these names end an answer, too. */
+static void ends_add_gguf(struct model *m, const cJSON *config, struct nn_error *error)
+{
+	static const char *const keys[] = { "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
+					    "tokenizer.ggml.eom_token_id" };
+	const struct nn_gguf *g = nn_checkpoint_gguf(m->checkpoint);
+	const struct nn_gguf_value *tokens = nn_gguf_value(g, "tokenizer.ggml.tokens");
+	const struct nn_gguf_value *types = nn_gguf_value(g, "tokenizer.ggml.token_type");
+	const unsigned char *at = tokens ? tokens->data : NULL;
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		ends_add(m, config, keys[i], error);
+	if (!tokens || !tokens->is_array || tokens->type != NN_GGUF_STRING || !types || !types->is_array ||
+	    types->type == NN_GGUF_STRING)
+		return;
+	for (uint64_t id = 0; id < tokens->n && id < types->n && id < m->shape.vocab; id++) {
+		const struct nn_gguf_text text = nn_gguf_next_text(&at);
+		const int control = nn_gguf_number(types, id) == 3;
+
+		for (size_t i = 0; control && i < sizeof(ends_names) / sizeof(ends_names[0]); i++)
+			if (strlen(ends_names[i]) == text.n && !memcmp(ends_names[i], text.bytes, text.n) && m->n_end < ENDS_MAX &&
+			    !ends_has(m, (int32_t)id))
+				m->end[m->n_end++] = (int32_t)id;
+	}
 }
 
 int model_end_tokens(struct model *m, const cJSON *config, const cJSON *root, struct nn_error *error)
@@ -54,8 +96,10 @@ int model_end_tokens(struct model *m, const cJSON *config, const cJSON *root, st
 	m->end = calloc(ENDS_MAX, sizeof(*m->end));
 	if (!m->end)
 		nn_fail(error, -ENOMEM, "Memory is out.");
-	else if (!ends_add(m, file, error) && !ends_add(m, config, error))
-		ends_add(m, root, error);
+	else if (m->gguf)
+		ends_add_gguf(m, root, error);
+	else if (!ends_add(m, file, "eos_token_id", error) && !ends_add(m, config, "eos_token_id", error))
+		ends_add(m, root, "eos_token_id", error);
 	cJSON_Delete(file);
 	return error->code;
 }

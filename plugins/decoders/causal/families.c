@@ -5,7 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct family *const families[] = { &family_llama };
+static const struct family *const families[] = {
+	&family_llama,	&family_mistral,   &family_mixtral, &family_qwen,   &family_qwen2, &family_qwen2_moe, &family_qwen3,
+	&family_qwen3_moe, &family_gemma2, &family_gemma3,  &family_phi3,   &family_gpt2,  &family_mpt,	      &family_deepseek2,
+};
 enum { FAMILIES = sizeof(families) / sizeof(families[0]) };
 
 static int family_listed(const char *const *names, const char *name)

@@ -2,7 +2,6 @@
 #include "plugins/decoders/causal/causal.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,6 +13,8 @@ struct forward {
 	const struct percept_batch *batch;
 	const int32_t *positions; /* [T] */
 	uint32_t *index, *visible; /* [T] each row's place in its sequence, and how many rows of it it sees */
+	uint32_t *first;          /* [T] in layers with a window: the first row that it sees */
+	const int32_t *far;       /* [T] 1: its sequence is beyond the length that the positions were trained for; NULL: none is */
 	float ***lists;           /* [sequences] a sequence's pages of the current layer */
 	float *const **pages;     /* [T] its sequence's list */
 	uint32_t *media, *text;   /* rows that a media item owns and the others, where the hooks project; else all are text */
@@ -51,6 +52,21 @@ static void forward_put(struct nn_tensor x, const uint32_t *index, struct nn_ten
 		memcpy(x.data + index[i] * x.stride, y.data + i * y.stride, y.cols * sizeof(float));
 }
 
+/* q, k, v (n, heads * dim) of x (n, d_model). */
+static void forward_linear(struct nn *c, const struct layer *l, struct nn_tensor x, struct nn_tensor qkv[3])
+{
+	qkv[0] = nn_linear(c, x, l->q, l->q_bias);
+	qkv[1] = nn_linear(c, x, l->k, l->k_bias);
+	qkv[2] = nn_linear(c, x, l->v, l->v_bias);
+}
+
+static struct nn_tensor forward_norm(struct forward *f, struct nn_tensor x, const struct norm *norm)
+{
+	const struct shape *s = &f->d->model.shape;
+
+	return s->layer_norm ? nn_layer_norm(f->c, x, norm->w, norm->b, s->norm_eps) : nn_rms_norm(f->c, x, norm->w, s->norm_eps);
+}
+
 /* What the decoder's own weights give for x (n, k). */
 static struct nn_tensor forward_own(struct forward *f, const struct layer *l, enum percept_project what, struct nn_tensor x)
 {
@@ -61,15 +77,12 @@ static struct nn_tensor forward_own(struct forward *f, const struct layer *l, en
 		return f->d->model.family->mlp(c, &f->d->model, l, x);
 	if (what == PERCEPT_PROJECT_OUT)
 		return nn_linear(c, x, l->o, l->o_bias);
-	struct nn_tensor y = nn_new(c, x.rows, s->q_dim + 2 * s->kv_dim);
-	const struct nn_weight *const w[] = { l->q, l->k, l->v };
-	const float *const b[] = { l->q_bias, l->k_bias, l->v_bias };
+	struct nn_tensor y = nn_new(c, x.rows, s->q_dim + 2 * s->kv_dim), part[3];
 
-	for (size_t i = 0, at = 0; i < 3; at += w[i++]->rows) {
-		struct nn_tensor part = nn_linear(c, x, w[i], b[i]);
-
-		for (size_t t = 0; y.data && t < part.rows; t++)
-			memcpy(y.data + t * y.stride + at, part.data + t * part.stride, part.cols * sizeof(float));
+	forward_linear(c, l, x, part);
+	for (size_t i = 0, at = 0; i < 3; at += part[i++].cols) {
+		for (size_t t = 0; y.data && t < part[i].rows; t++)
+			memcpy(y.data + t * y.stride + at, part[i].data + t * part[i].stride, part[i].cols * sizeof(float));
 	}
 	return y;
 }
@@ -97,28 +110,68 @@ static struct nn_tensor forward_project(struct forward *f, uint32_t layer, enum 
 	return y;
 }
 
-/* x += out(attention(qkv(norm x))); x += mlp(norm x). */
+/* Rows that are near turn by the layer's frequencies, those that are far by others. */
+static void forward_rotate(struct forward *f, const struct layer *l, struct nn_tensor x, uint32_t heads)
+{
+	const struct model *m = &f->d->model;
+
+	for (uint32_t t = 0; f->far && t < x.rows; t++)
+		nn_rope(f->c, nn_rows(x, t, 1), f->positions + t, heads, f->far[t] ? &m->rope_long[l->rope] : &m->rope[l->rope]);
+	if (!f->far)
+		nn_rope(f->c, x, f->positions, heads, &m->rope[l->rope]);
+}
+
+/* q, k, v (T, heads * dim) of a block's normed input, with what tells their positions. */
+static void forward_qkv(struct forward *f, uint32_t i, struct nn_tensor x, struct nn_tensor qkv[3])
+{
+	const struct model *m = &f->d->model;
+	const struct shape *s = &m->shape;
+	const struct layer *l = &m->layers[i];
+	struct nn *c = f->c;
+
+	if (m->family->project) {
+		m->family->project(c, m, l, x, f->positions, qkv);
+		return;
+	}
+	if (f->n_media) {
+		struct nn_tensor all = forward_project(f, i, PERCEPT_PROJECT_QKV, x, s->q_dim + 2 * s->kv_dim);
+
+		qkv[0] = nn_cols(all, 0, s->q_dim);
+		qkv[1] = nn_cols(all, s->q_dim, s->kv_dim);
+		qkv[2] = nn_cols(all, s->q_dim + s->kv_dim, s->kv_dim);
+	} else {
+		forward_linear(c, l, x, qkv);
+	}
+	if (l->q_norm.w)
+		nn_rms_norm_heads(c, qkv[0], s->n_heads, l->q_norm.w, s->norm_eps);
+	if (l->k_norm.w)
+		nn_rms_norm_heads(c, qkv[1], s->n_kv_heads, l->k_norm.w, s->norm_eps);
+	if (m->rope[l->rope].dim) {
+		forward_rotate(f, l, qkv[0], s->n_heads);
+		forward_rotate(f, l, qkv[1], s->n_kv_heads);
+	}
+}
+
+/* x += out(attention(qkv(norm x))); x += mlp(norm x); what is added may be normed once more. */
 static void forward_layer(struct forward *f, uint32_t i, struct nn_tensor x)
 {
 	const struct model *m = &f->d->model;
 	const struct shape *s = &m->shape;
 	const struct layer *l = &m->layers[i];
 	struct nn *c = f->c;
-	const struct nn_attention how = { .heads = s->n_heads, .kv_heads = s->n_kv_heads, .visible = f->visible,
-					  .scale = 1 / sqrtf((float)s->head_dim) };
-	struct nn_tensor h = nn_rms_norm(c, x, l->attention_norm, s->norm_eps);
-	struct nn_tensor qkv = forward_project(f, i, PERCEPT_PROJECT_QKV, h, s->q_dim + 2 * s->kv_dim);
-	struct nn_tensor q = nn_cols(qkv, 0, s->q_dim), k = nn_cols(qkv, s->q_dim, s->kv_dim);
-	struct nn_tensor v = nn_cols(qkv, s->q_dim + s->kv_dim, s->kv_dim);
+	const struct nn_attention how = {
+		.heads = s->n_heads, .kv_heads = s->n_kv_heads, .visible = f->visible, .first = l->window ? f->first : NULL,
+		.scale = l->attention_scale, .softcap = s->attention_softcap, .slopes = m->slopes,
+	};
+	struct nn_tensor qkv[3], h;
 
-	nn_rope(c, q, f->positions, s->n_heads, &m->rope);
-	nn_rope(c, k, f->positions, s->n_kv_heads, &m->rope);
-	nn_page_write_rows(c, &f->d->kv.shape, (float *const *const *)f->pages, f->index, k, v);
-	struct nn_tensor a = nn_attention_paged(c, q, &f->d->kv.shape, (float *const *const *)f->pages, &how);
-
-	nn_add_to(c, x, forward_project(f, i, PERCEPT_PROJECT_OUT, a, s->d_model));
-	h = nn_rms_norm(c, x, l->mlp_norm, s->norm_eps);
-	nn_add_to(c, x, forward_project(f, i, PERCEPT_PROJECT_MLP, h, s->d_model));
+	forward_qkv(f, i, forward_norm(f, x, &l->attention_norm), qkv);
+	nn_page_write_rows(c, &f->d->kv.shape, (float *const *const *)f->pages, f->index, qkv[1], qkv[2]);
+	h = nn_attention_paged(c, qkv[0], &f->d->kv.shape, (float *const *const *)f->pages, &how);
+	h = forward_project(f, i, PERCEPT_PROJECT_OUT, h, s->d_model);
+	nn_add_to(c, x, l->attention_post.w ? forward_norm(f, h, &l->attention_post) : h);
+	h = forward_project(f, i, PERCEPT_PROJECT_MLP, forward_norm(f, x, &l->mlp_norm), s->d_model);
+	nn_add_to(c, x, l->mlp_post.w ? forward_norm(f, h, &l->mlp_post) : h);
 }
 
 /* The lists of the batch's sequences become those of layer i. */
@@ -132,15 +185,32 @@ static void forward_pages(struct forward *f, uint32_t i)
 	}
 }
 
+/* A row's sequence is far once its last row of this batch is. */
+static void forward_far(struct forward *f, const struct place *places)
+{
+	const uint32_t n = f->batch->n, trained = f->d->model.rope_trained;
+	int32_t *far = f->d->model.rope_long[0].inv_freq ? nn_memory(f->c, n, sizeof(*far)) : NULL;
+	int any = 0;
+
+	for (uint32_t t = 0; far && t < n; t++) {
+		far[t] = 0;
+		for (uint32_t k = t; k < n && !far[t]; k++)
+			far[t] = places[k].sequence == places[t].sequence && f->positions[k] >= (int64_t)trained;
+		any |= far[t];
+	}
+	f->far = any ? far : NULL;
+}
+
 /* Arrays that hold for all layers. */
 static void forward_place(struct forward *f, const struct place *places)
 {
 	const struct kv *kv = &f->d->kv;
-	const uint32_t n = f->batch->n;
+	const uint32_t n = f->batch->n, window = f->d->model.shape.window;
 	int32_t *positions = nn_memory(f->c, n, sizeof(*positions));
 
 	f->index = nn_memory(f->c, n, sizeof(*f->index));
 	f->visible = nn_memory(f->c, n, sizeof(*f->visible));
+	f->first = nn_memory(f->c, n, sizeof(*f->first));
 	f->lists = nn_memory(f->c, kv->n_sequences, sizeof(*f->lists));
 	f->pages = nn_memory(f->c, n, sizeof(*f->pages));
 	f->positions = positions;
@@ -152,10 +222,15 @@ static void forward_place(struct forward *f, const struct place *places)
 		positions[t] = f->batch->rows[t].position[0];
 		f->index[t] = places[t].index;
 		f->visible[t] = places[t].visible;
+		f->first[t] = places[t].index + 1 > window ? places[t].index + 1 - window : 0;
+		if (places[t].begin < f->first[t])
+			f->first[t] = places[t].begin;
 		if (!f->lists[s])
 			f->lists[s] = nn_memory(f->c, kv->sequences[s].n_pages, sizeof(**f->lists));
 		f->pages[t] = f->lists[s];
 	}
+	if (!f->c->error)
+		forward_far(f, places);
 }
 
 static void forward_layers(struct forward *f, struct nn_tensor x)
@@ -179,23 +254,25 @@ static void forward_layers(struct forward *f, struct nn_tensor x)
 	}
 }
 
-/* x (T, d_model): the rows' tokens or embeddings. */
+/* x (T, d_model): the rows' tokens or embeddings, with what the model adds to say where they stand. */
 static struct nn_tensor forward_input(struct forward *f)
 {
 	const struct percept_batch *b = f->batch;
-	const size_t dim = f->d->model.shape.d_model;
+	const struct model *m = &f->d->model;
 	int32_t *ids = nn_memory(f->c, b->n, sizeof(*ids));
 
 	if (!ids)
 		return (struct nn_tensor){ 0 };
 	for (uint32_t t = 0; t < b->n; t++)
 		ids[t] = b->rows[t].token < 0 ? 0 : b->rows[t].token;
-	struct nn_tensor x = nn_embed(f->c, f->d->model.embeddings, ids, b->n);
+	struct nn_tensor x = causal_embeddings(f->c, m, ids, b->n);
 
 	for (uint32_t t = 0; x.data && t < b->n; t++) {
 		if (b->rows[t].token < 0)
-			memcpy(x.data + t * x.stride, b->rows[t].embedding, dim * sizeof(float));
+			memcpy(x.data + t * x.stride, b->rows[t].embedding, x.cols * sizeof(float));
 	}
+	if (m->positions)
+		nn_add_to(f->c, x, nn_embed(f->c, m->positions, f->positions, b->n));
 	return x;
 }
 
@@ -241,6 +318,32 @@ static void forward_divide(struct forward *f)
 	}
 }
 
+/* (n, vocab) of hidden rows x (n, d_model) after the last norm. */
+static struct nn_tensor forward_logits(struct forward *f, struct nn_tensor x)
+{
+	const struct model *m = &f->d->model;
+	const float cap = m->shape.final_softcap;
+	struct nn_tensor logits = nn_linear(f->c, x, m->head, NULL);
+
+	if (m->shape.logit_scale != 1)
+		nn_scale(f->c, logits, m->shape.logit_scale);
+	if (cap > 0) {
+		nn_scale(f->c, logits, 1 / cap);
+		nn_activate(f->c, logits, NN_TANH);
+		nn_scale(f->c, logits, cap);
+	}
+	return logits;
+}
+
+struct nn_tensor causal_embeddings(struct nn *c, const struct model *m, const int32_t *ids, uint32_t n)
+{
+	struct nn_tensor x = nn_embed(c, m->embeddings, ids, n);
+
+	if (m->shape.embedding_scale != 1)
+		nn_scale(c, x, m->shape.embedding_scale);
+	return x;
+}
+
 int causal_forward(struct percept_call *call, struct causal *d, struct percept_batch *batch, const struct place *places)
 {
 	struct nn c;
@@ -255,14 +358,13 @@ int causal_forward(struct percept_call *call, struct causal *d, struct percept_b
 	forward_observe(&f, "embeddings", x);
 	forward_layers(&f, x);
 	if (call->host->observe)
-		forward_observe(&f, "final_normed", nn_rms_norm(&c, x, d->model.norm, d->model.shape.norm_eps));
+		forward_observe(&f, "final_normed", forward_norm(&f, x, &d->model.norm));
 	struct nn_tensor hidden = forward_wanted(&f, x, PERCEPT_WANT_HIDDEN), last = forward_wanted(&f, x, PERCEPT_WANT_LOGITS);
 
 	if (hidden.rows)
-		batch->hidden = forward_keep(&f, nn_rms_norm(&c, hidden, d->model.norm, d->model.shape.norm_eps));
+		batch->hidden = forward_keep(&f, forward_norm(&f, hidden, &d->model.norm));
 	if (last.rows) {
-		last = nn_rms_norm(&c, last, d->model.norm, d->model.shape.norm_eps);
-		batch->logits = forward_keep(&f, nn_linear(&c, last, d->model.head, NULL));
+		batch->logits = forward_keep(&f, forward_logits(&f, forward_norm(&f, last, &d->model.norm)));
 	}
 	if (c.error == -ENOMEM && !f.hooked)
 		return percept_fail(call, c.error, "Memory for %u rows is out.", batch->n);

@@ -3,102 +3,164 @@
 
 #include <errno.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MODEL_DIM_MAX = 1 << 20, MODEL_LAYERS_MAX = 4096, MODEL_VOCAB_MAX = 1 << 24, MODEL_CONTEXT_MAX = 1 << 26 };
+enum { MODEL_LAYERS_MAX = 4096, MODEL_VOCAB_MAX = 1 << 24, MODEL_CONTEXT_MAX = 1 << 26, MODEL_HEAD_MAX = 4096,
+       ROPE_DIM_PART = MODEL_HEAD_MAX + 1 };
 
-static uint32_t model_int(const cJSON *config, const char *names, int64_t fallback, int64_t max, struct nn_error *error)
+/* Prefixes of tensors in published files, transformers' own, and bundles; tried in order. */
+static const char *const body_prefixes[] = { "model.", "language_model.model.", "model.language_model.", "transformer.",
+					     "language_model.transformer.", "language_model.", "", NULL };
+static const char *const head_prefixes[] = { "", "language_model.", "model.", NULL };
+static const char *const gguf_prefixes[] = { "", NULL };
+
+uint32_t model_int(const cJSON *config, const char *names, int64_t fallback, int64_t max, struct nn_error *error)
 {
 	return (uint32_t)nn_config_int(config, names, fallback, 1, max, error);
 }
 
-/* What all families' configurations say. Missing keys have the values that transformers' LlamaConfig gives them. */
-static int model_configure(struct model *m, const cJSON *config, uint32_t context, struct nn_error *error)
+/* Without these a GGUF file would be taken for another model than it is. */
+static int model_required(const cJSON *config, struct nn_error *error)
+{
+	static const char *const keys[] = { "block_count", "embedding_length", "attention.head_count" };
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (!cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(config, keys[i])))
+			return nn_fail(error, -EINVAL, "The file does not say its \"%s\" as a number.", keys[i]);
+	return 0;
+}
+
+/* Sizes. Missing keys have the values that transformers' LlamaConfig gives them. */
+static void model_sizes(struct model *m, const cJSON *config, struct nn_error *error)
 {
 	struct shape *s = &m->shape;
-	const char *activation = nn_config_string(config, "hidden_act|hidden_activation", "silu");
+
+	s->d_model = model_int(config, "hidden_size|n_embd|d_model|embedding_length", 4096, MODEL_DIM_MAX, error);
+	s->d_ff = model_int(config, "intermediate_size|n_inner|feed_forward_length", 11008, MODEL_DIM_MAX, error);
+	s->n_layers = model_int(config, "num_hidden_layers|n_layer|n_layers|block_count", 32, MODEL_LAYERS_MAX, error);
+	s->n_heads = model_int(config, "num_attention_heads|n_head|n_heads|attention.head_count", 32, MODEL_DIM_MAX, error);
+	s->n_kv_heads = model_int(config, "num_key_value_heads|attention.head_count_kv", s->n_heads, MODEL_DIM_MAX, error);
+	s->vocab = model_int(config, "vocab_size", m->embeddings ? (int64_t)m->embeddings->rows : 32000, MODEL_VOCAB_MAX, error);
+	s->context = model_int(config, "max_position_embeddings|n_positions|max_seq_len|seq_length|n_ctx|context_length", 2048,
+			       MODEL_CONTEXT_MAX, error);
+	s->head_dim = model_int(config, "head_dim|kv_channels|attention.key_length",
+				s->n_heads && s->d_model / s->n_heads ? s->d_model / s->n_heads : 1, MODEL_HEAD_MAX, error);
+	s->v_dim = s->head_dim;
+	s->window = (uint32_t)nn_config_int(config, "sliding_window|attention.sliding_window", 0, 0, MODEL_CONTEXT_MAX, error);
+}
+
+/* What all families' configurations say. */
+static int model_configure(struct model *m, const cJSON *config, struct nn_error *error)
+{
+	struct shape *s = &m->shape;
+	const char *activation = nn_config_string(config, "hidden_activation|hidden_act|activation_function", "silu");
 	const int act = nn_activation_named(activation);
 
-	s->d_model = model_int(config, "hidden_size", 4096, MODEL_DIM_MAX, error);
-	s->d_ff = model_int(config, "intermediate_size", 11008, MODEL_DIM_MAX, error);
-	s->n_layers = model_int(config, "num_hidden_layers", 32, MODEL_LAYERS_MAX, error);
-	s->n_heads = model_int(config, "num_attention_heads", 32, MODEL_DIM_MAX, error);
-	s->n_kv_heads = model_int(config, "num_key_value_heads", s->n_heads, MODEL_DIM_MAX, error);
-	s->vocab = model_int(config, "vocab_size", 32000, MODEL_VOCAB_MAX, error);
-	s->context = model_int(config, "max_position_embeddings", 2048, MODEL_CONTEXT_MAX, error);
-	s->norm_eps = (float)nn_config_real(config, "rms_norm_eps", 1e-6, error);
+	if (m->gguf && model_required(config, error))
+		return error->code;
+	model_sizes(m, config, error);
+	s->norm_eps = (float)nn_config_real(config, "rms_norm_eps|layer_norm_epsilon|layer_norm_eps|"
+					    "attention.layer_norm_rms_epsilon|attention.layer_norm_epsilon", 1e-6, error);
 	s->attention_bias = nn_config_bool(config, "attention_bias", 0, error);
 	s->mlp_bias = nn_config_bool(config, "mlp_bias", 0, error);
 	if (error->code)
 		return error->code;
 	if (act < 0)
 		return nn_fail(error, -ENOTSUP, "config.json: the activation \"%.64s\" is not known here.", activation);
-	if (s->n_heads % s->n_kv_heads || !(s->norm_eps >= 0 && isfinite(s->norm_eps)))
-		return nn_fail(error, -EINVAL, "config.json: %u attention heads cannot share %u key-value heads, or "
-			       "rms_norm_eps is out of range.", s->n_heads, s->n_kv_heads);
 	s->activation = (enum nn_activation)act;
-	s->head_dim = model_int(config, "head_dim", s->d_model / s->n_heads ? s->d_model / s->n_heads : 1, 4096, error);
-	if (!error->code && (s->head_dim % 2 || s->head_dim > NN_HEAD || (uint64_t)s->head_dim * s->n_heads > MODEL_DIM_MAX))
-		return nn_fail(error, -EINVAL, "config.json: %u heads of %u values are out of range.", s->n_heads, s->head_dim);
-	s->q_dim = s->n_heads * s->head_dim;
-	s->kv_dim = s->n_kv_heads * s->head_dim;
-	if (context > s->context && !error->code)
-		return nn_fail(error, -EINVAL, "A context of %u tokens is more than the %u that this model was made for.", context,
-			       s->context);
-	if (context)
-		s->context = context;
+	s->embedding_scale = s->logit_scale = 1;
+	const cJSON *scaling = model_rope_scaling(m, config);
+	const double part = nn_config_real(scaling, "partial_rotary_factor",
+					   nn_config_real(config, "partial_rotary_factor|rotary_pct", 1, error), error);
+
+	s->rope_part = part >= 0 && part <= 1 ? (float)part : 1;
+	s->rope_dim = (uint32_t)nn_config_int(config, "rope.dimension_count", ROPE_DIM_PART, 0, MODEL_HEAD_MAX, error);
 	return error->code;
 }
 
-const struct nn_weight *model_matrix(struct model *m, struct nn_loader *l, size_t rows, size_t cols, const char *format,
-				     uint32_t layer)
+/* What the family has made of it must fit together. */
+static int model_check(struct model *m, struct nn_error *error)
 {
-	char name[160];
+	struct shape *s = &m->shape;
 
-	snprintf(name, sizeof(name), format, layer);
-	struct nn_weight *w = nn_load(l, rows, cols, "%s", name);
-
-	m->weight_bytes += w ? w->bytes : 0;
-	if (nn_weight_pack(m->checkpoint, w, l->error))
-		return NULL;
-	return w;
+	if (s->rope_dim == ROPE_DIM_PART)
+		s->rope_dim = (uint32_t)((float)s->head_dim * s->rope_part);
+	if (s->n_heads % s->n_kv_heads || !(s->norm_eps >= 0 && isfinite(s->norm_eps)))
+		return nn_fail(error, -EINVAL, "config.json: %u attention heads cannot share %u key-value heads, or "
+			       "the norms' epsilon is out of range.", s->n_heads, s->n_kv_heads);
+	if (s->rope_dim % 2 || s->head_dim > NN_HEAD || s->v_dim > NN_HEAD || s->rope_dim > s->head_dim ||
+	    (uint64_t)s->head_dim * s->n_heads > MODEL_DIM_MAX || (uint64_t)s->v_dim * s->n_heads > MODEL_DIM_MAX)
+		return nn_fail(error, -EINVAL, "config.json: %u heads of %u values, of which %u rotate, are out of range.",
+			       s->n_heads, s->head_dim, s->rope_dim);
+	/* Each layer has tensors of its own. */
+	if (s->n_layers > nn_checkpoint_count(m->checkpoint))
+		return nn_fail(error, -EINVAL, "%s: announces %u layers and holds %zu tensors.",
+			       nn_checkpoint_path(m->checkpoint), s->n_layers, nn_checkpoint_count(m->checkpoint));
+	s->q_dim = s->n_heads * s->head_dim;
+	s->kv_dim = s->n_kv_heads * s->head_dim;
+	if (!s->attention_scale)
+		s->attention_scale = 1 / sqrtf((float)s->head_dim);
+	return 0;
 }
 
-const float *model_vector(struct model *m, struct nn_loader *l, size_t n, const char *format, uint32_t layer)
+/* The embeddings' rows are the vocabulary where the configuration leaves it out. */
+static void model_find_embeddings(struct model *m, struct nn_error *error)
 {
-	char name[160];
-
-	snprintf(name, sizeof(name), format, layer);
-	const float *v = nn_load_vector(l, n, "%s", name);
-
-	m->weight_bytes += v ? n * sizeof(float) : 0;
-	return v;
+	m->body = (struct nn_loader){ m->checkpoint, m->gguf ? gguf_prefixes : body_prefixes, error };
+	m->head_loader = (struct nn_loader){ m->checkpoint, m->gguf ? gguf_prefixes : head_prefixes, error };
+	m->embeddings = model_weight_maybe(m, 0, 0, "token_embd.weight", 0);
 }
 
 static int model_load(struct model *m, struct nn_error *error)
 {
 	const struct shape *s = &m->shape;
-	struct nn_loader body = { .checkpoint = m->checkpoint, .prefixes = m->family->body, .error = error };
-	struct nn_loader head = { .checkpoint = m->checkpoint, .prefixes = m->family->head, .error = error };
 
+	m->embeddings = model_weight(m, s->vocab, s->d_model, "token_embd.weight", 0);
+	m->weight_bytes += m->embeddings ? m->embeddings->bytes : 0;
+	m->norm = model_norm(m, s->d_model, "output_norm", 0);
+	if (error->code)
+		return error->code;
 	m->layers = calloc(s->n_layers, sizeof(*m->layers));
 	if (!m->layers)
 		return nn_fail(error, -ENOMEM, "Memory is out.");
-	m->embeddings = nn_load(&body, s->vocab, s->d_model, "embed_tokens.weight");
-	m->weight_bytes += m->embeddings ? m->embeddings->bytes : 0;
-	m->norm = model_vector(m, &body, s->d_model, "norm.weight", 0);
+	for (uint32_t i = 0; i < s->n_layers; i++) {
+		m->layers[i].attention_scale = s->attention_scale;
+		m->layers[i].window = m->slides && m->slides[i] ? s->window : 0;
+	}
 	/* A file without a head of its own has the embeddings as its head. */
-	m->head = nn_load_maybe(&head, s->vocab, s->d_model, "lm_head.weight");
+	m->head = nn_load_maybe(&m->head_loader, s->vocab, s->d_model, m->gguf ? "output.weight" : "lm_head.weight");
 	if (m->head)
 		m->weight_bytes += m->head->bytes;
 	else
 		m->head = m->embeddings;
 	nn_weight_pack(m->checkpoint, m->head, error);
 	for (uint32_t i = 0; i < s->n_layers && !error->code; i++)
-		m->family->load(m, &m->layers[i], &body, i);
+		m->family->load(m, &m->layers[i], i);
 	return error->code;
+}
+
+/* Everything between the opened files and the loaded weights. */
+static int model_read(struct model *m, uint32_t context, struct nn_error *error)
+{
+	const cJSON *root = nn_checkpoint_config(m->checkpoint), *text = nn_config_object(root, "text_config|llm_config");
+	const cJSON *config = text ? text : root;
+
+	m->gguf = nn_checkpoint_gguf(m->checkpoint) != NULL;
+	m->family = family_find(config, error);
+	if (!m->family)
+		return error->code;
+	model_find_embeddings(m, error);
+	if (error->code || model_configure(m, config, error) ||
+	    (m->family->configure && m->family->configure(m, config, error)) || model_check(m, error) ||
+	    model_load(m, error) || model_positions(m, config, error) || model_end_tokens(m, config, root, error))
+		return error->code;
+	if (context > m->shape.context)
+		return nn_fail(error, -EINVAL, "A context of %u tokens is more than the %u that this model was made for.", context,
+			       m->shape.context);
+	if (context)
+		m->shape.context = context;
+	return 0;
 }
 
 int model_open(struct model *m, const char *path, uint32_t context, struct nn_error *error)
@@ -107,22 +169,14 @@ int model_open(struct model *m, const char *path, uint32_t context, struct nn_er
 	m->checkpoint = nn_checkpoint_open(path, error);
 	if (!m->checkpoint)
 		return error->code ? error->code : -EINVAL;
-	const cJSON *root = nn_checkpoint_config(m->checkpoint), *text = nn_config_object(root, "text_config");
-	const cJSON *config = text ? text : root;
-	int failed = !(m->family = family_find(config, error));
-
-	failed = failed || model_configure(m, config, context, error) || model_rope(m, config, error) ||
-		 model_end_tokens(m, config, root, error);
-	failed = failed || (m->family->configure && m->family->configure(m, config, error)) || model_load(m, error);
-	if (failed)
+	if (model_read(m, context, error))
 		model_close(m);
-	return failed ? error->code : 0;
+	return error->code;
 }
 
 void model_close(struct model *m)
 {
 	free(m->layers);
-	free(m->inv_freq);
 	free(m->end);
 	nn_checkpoint_close(m->checkpoint);
 	*m = (struct model){ 0 };
