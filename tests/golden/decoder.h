@@ -1,0 +1,12 @@
+/* decoder.h - runs of causal language models. */
+#ifndef TESTS_GOLDEN_DECODER_H
+#define TESTS_GOLDEN_DECODER_H
+
+#include "tests/golden/part.h"
+
+/* All logits of each prompt, and greedy tokens; `name` is of the outputs: "" or "Q8_0.". */
+void decoder_run(struct golden *g, const char *model, const char *name);
+/* The folder's GGUF files; returns how many there are. */
+int decoder_ggufs(struct golden *g);
+
+#endif
