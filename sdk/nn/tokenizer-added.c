@@ -65,7 +65,8 @@ static int added_load_one(struct added *a, const cJSON *json, const struct norma
 	};
 	if (!token->text)
 		return -ENOMEM;
-	token->control = token->special || added_looks_special(token->text, token->bytes);
+	token->plain = added_flag(json, "plain");
+	token->control = token->special || (!token->plain && added_looks_special(token->text, token->bytes));
 	return added_match_text(token, normals);
 }
 

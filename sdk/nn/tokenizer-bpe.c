@@ -1,7 +1,4 @@
-/* tokenizer-bpe.c - byte pair encoding (Sennrich 2016): the pair of the lowest rank is merged first.
- *
- * A piece is a linked list of symbols and a heap of the pairs that can be merged, so that n characters cost O(n log n).
- */
+/* tokenizer-bpe.c - byte pair encoding (Sennrich 2016): the pair of the lowest rank is merged first. */
 #include "sdk/nn/tokenizer-parts.h"
 
 #include <errno.h>
@@ -18,7 +15,7 @@ struct bpe_merge {
 struct bpe {
 	struct vocab *vocab;
 	struct bpe_merge *merges;
-	size_t mask, n;
+	size_t mask;
 	int32_t bytes[256]; /* <0x00> ..., with byte_fallback; else -1 */
 	int32_t unknown;    /* -1: left out */
 	int fuse_unknown, ignore_merges;
@@ -68,13 +65,12 @@ static int bpe_merge_texts(const cJSON *json, const char *text[2], size_t n[2])
 	return 0;
 }
 
-static int bpe_add_merge(struct bpe *b, const cJSON *json, uint32_t rank, struct text *joined, struct nn_error *error)
+int bpe_add(void *model, const char *const text[2], const size_t n[2], uint32_t rank, struct text *joined,
+	    struct nn_error *error)
 {
-	size_t n[2], skip = b->prefix ? strlen(b->prefix) : 0;
-	const char *text[2];
+	struct bpe *b = model;
+	size_t skip = b->prefix ? strlen(b->prefix) : 0;
 
-	if (bpe_merge_texts(json, text, n))
-		return nn_fail(error, -EINVAL, "tokenizer.json: merge %u is not a pair of texts.", rank);
 	joined->n = 0;
 	if (skip > n[1])
 		skip = n[1];
@@ -84,24 +80,20 @@ static int bpe_add_merge(struct bpe *b, const cJSON *json, uint32_t rank, struct
 	int32_t id = vocab_find(b->vocab, joined->data, joined->n);
 
 	if (left < 0 || right < 0 || id < 0)
-		return nn_fail(error, -EINVAL, "tokenizer.json: merge %u makes or joins a token that the vocabulary lacks.",
+		return nn_fail(error, -EINVAL, "The tokenizer's merge %u makes or joins a token that the vocabulary lacks.",
 			       rank);
 	uint64_t pair = (uint64_t)left << 32 | (uint32_t)right;
+	size_t slot = bpe_slot(b, pair);
 
-	b->merges[bpe_slot(b, pair)] = (struct bpe_merge){pair, rank, id};
+	if (b->merges[slot].id < 0)
+		b->merges[slot] = (struct bpe_merge){pair, rank, id};
 	return 0;
 }
 
-static int bpe_load_merges(struct bpe *b, const cJSON *json, struct nn_error *error)
+static int bpe_reserve(struct bpe *b, size_t count)
 {
-	size_t count = (size_t)cJSON_GetArraySize(json), size = 16;
-	struct text joined = {0};
-	uint32_t rank = 0;
-	const cJSON *item;
-	int failed = 0;
+	size_t size = 16;
 
-	if (!cJSON_IsArray(json) || count > VOCAB_MOST)
-		return nn_fail(error, -EINVAL, "tokenizer.json: model.merges is a list of at most %d.", VOCAB_MOST);
 	while (size < 2 * count)
 		size *= 2;
 	b->merges = malloc(size * sizeof(*b->merges));
@@ -110,11 +102,28 @@ static int bpe_load_merges(struct bpe *b, const cJSON *json, struct nn_error *er
 	for (size_t i = 0; i < size; i++)
 		b->merges[i].id = -1;
 	b->mask = size - 1;
+	return 0;
+}
+
+static int bpe_load_merges(struct bpe *b, const cJSON *json, struct nn_error *error)
+{
+	size_t count = (size_t)cJSON_GetArraySize(json), n[2];
+	struct text joined = {0};
+	const char *text[2];
+	uint32_t rank = 0;
+	const cJSON *item;
+	int failed;
+
+	if (!cJSON_IsArray(json) || count > VOCAB_MOST)
+		return nn_fail(error, -EINVAL, "tokenizer.json: model.merges is a list of at most %d.", VOCAB_MOST);
+	failed = bpe_reserve(b, count);
 	cJSON_ArrayForEach(item, json)
 	{
-		failed = bpe_add_merge(b, item, rank++, &joined, error);
+		if (!failed && bpe_merge_texts(item, text, n))
+			failed = nn_fail(error, -EINVAL, "tokenizer.json: merge %u is not a pair of texts.", rank);
 		if (failed)
 			break;
+		failed = bpe_add(b, text, n, rank++, &joined, error);
 	}
 	text_free(&joined);
 	return failed;
@@ -152,6 +161,23 @@ static void bpe_close(void *model)
 	free(b);
 }
 
+void *bpe_new(struct vocab *vocab, size_t merges, int ignore_merges, int byte_fallback, int32_t unknown)
+{
+	struct bpe *b = calloc(1, sizeof(*b));
+
+	if (!b)
+		return NULL;
+	b->vocab = vocab;
+	b->unknown = unknown;
+	b->fuse_unknown = 1;
+	b->ignore_merges = ignore_merges;
+	bpe_load_bytes(b, byte_fallback);
+	if (!bpe_reserve(b, merges))
+		return b;
+	bpe_close(b);
+	return NULL;
+}
+
 static void *bpe_open(const cJSON *json, struct vocab *vocab, struct nn_error *error)
 {
 	const cJSON *unknown = cJSON_GetObjectItemCaseSensitive(json, "unk_token");
@@ -175,122 +201,31 @@ static void *bpe_open(const cJSON *json, struct vocab *vocab, struct nn_error *e
 	return b;
 }
 
-/* One piece at work. */
-struct bpe_symbol {
-	int32_t id, previous, next; /* neighbours, or -1; id -1: merged into its left neighbour */
-};
-
-struct bpe_pair {
-	uint32_t rank;
-	int32_t at, id;
-};
-
-struct bpe_word {
-	struct bpe_symbol *symbols;
-	size_t n, symbols_room;
-	struct bpe_pair *heap;
-	size_t n_heap, heap_room;
-};
-
-static int bpe_before(const struct bpe_pair *a, const struct bpe_pair *b)
+static int32_t bpe_pair(const void *model, const struct merge_word *w, const struct merge_symbol *left,
+			const struct merge_symbol *right, uint32_t *rank)
 {
-	return a->rank != b->rank ? a->rank < b->rank : a->at < b->at;
-}
+	const struct bpe_merge *m = bpe_find(model, left->id, right->id);
 
-static int bpe_push(struct bpe_word *w, struct bpe_pair pair)
-{
-	size_t i = w->n_heap;
-
-	if (text_reserve(&w->heap, &w->heap_room, w->n_heap + 1, sizeof(*w->heap)))
-		return -ENOMEM;
-	w->n_heap++;
-	for (; i && bpe_before(&pair, &w->heap[(i - 1) / 2]); i = (i - 1) / 2)
-		w->heap[i] = w->heap[(i - 1) / 2];
-	w->heap[i] = pair;
-	return 0;
-}
-
-static struct bpe_pair bpe_pop(struct bpe_word *w)
-{
-	struct bpe_pair top = w->heap[0], last = w->heap[--w->n_heap];
-	size_t i = 0;
-
-	for (size_t child; (child = 2 * i + 1) < w->n_heap; i = child) {
-		if (child + 1 < w->n_heap && bpe_before(&w->heap[child + 1], &w->heap[child]))
-			child++;
-		if (!bpe_before(&w->heap[child], &last))
-			break;
-		w->heap[i] = w->heap[child];
-	}
-	w->heap[i] = last;
-	return top;
-}
-
-/* Queues the pair that begins at `at`, if it can be merged. */
-static int bpe_consider(const struct bpe *b, struct bpe_word *w, int32_t at)
-{
-	if (at < 0 || w->symbols[at].next < 0)
-		return 0;
-	const struct bpe_merge *m = bpe_find(b, w->symbols[at].id, w->symbols[w->symbols[at].next].id);
-
-	return m ? bpe_push(w, (struct bpe_pair){m->rank, at, m->id}) : 0;
-}
-
-static int bpe_merge_all(const struct bpe *b, struct bpe_word *w)
-{
-	struct bpe_symbol *s = w->symbols;
-
-	for (size_t i = 0; i + 1 < w->n; i++)
-		if (bpe_consider(b, w, (int32_t)i))
-			return -ENOMEM;
-	while (w->n_heap) {
-		struct bpe_pair top = bpe_pop(w);
-		int32_t next = s[top.at].next;
-
-		if (s[top.at].id < 0 || next < 0)
-			continue;
-		const struct bpe_merge *m = bpe_find(b, s[top.at].id, s[next].id);
-
-		if (!m || m->id != top.id) /* one side was merged with another meanwhile */
-			continue;
-		s[top.at].id = top.id;
-		s[top.at].next = s[next].next;
-		if (s[next].next >= 0)
-			s[s[next].next].previous = top.at;
-		s[next].id = -1;
-		if (bpe_consider(b, w, s[top.at].previous) || bpe_consider(b, w, top.at))
-			return -ENOMEM;
-	}
-	return 0;
-}
-
-static int bpe_add_symbol(struct bpe_word *w, int32_t id)
-{
-	int32_t at = (int32_t)w->n;
-
-	if (w->n >= INT32_MAX - 1 ||
-	    text_reserve(&w->symbols, &w->symbols_room, w->n + 1, sizeof(*w->symbols)))
-		return -ENOMEM;
-	if (at)
-		w->symbols[at - 1].next = at;
-	w->symbols[w->n++] = (struct bpe_symbol){id, at - 1, -1};
-	return 0;
+	if (!m)
+		return -1;
+	*rank = m->rank;
+	return m->id;
 }
 
 /* A character that the vocabulary lacks: its bytes if all are there, else the unknown token, else nothing. */
-static int bpe_add_unknown(const struct bpe *b, struct bpe_word *w, const char *s, size_t n)
+static int bpe_add_unknown(const struct bpe *b, struct merge_word *w, const char *s, size_t at, size_t n)
 {
 	int all = 1, failed = 0;
 
 	for (size_t i = 0; i < n; i++)
 		all &= b->bytes[(unsigned char)s[i]] >= 0;
 	for (size_t i = 0; all && i < n && !failed; i++)
-		failed = bpe_add_symbol(w, b->bytes[(unsigned char)s[i]]);
+		failed = merge_add(w, b->bytes[(unsigned char)s[i]], at + i, 1);
 	if (all || b->unknown < 0)
 		return failed;
 	if (b->fuse_unknown && w->n && w->symbols[w->n - 1].id == b->unknown)
 		return 0;
-	return bpe_add_symbol(w, b->unknown);
+	return merge_add(w, b->unknown, at, n);
 }
 
 static int32_t bpe_find_symbol(const struct bpe *b, const char *s, size_t n, int first, int last, struct text *name)
@@ -304,7 +239,7 @@ static int32_t bpe_find_symbol(const struct bpe *b, const char *s, size_t n, int
 	return vocab_find(b->vocab, name->data, name->n);
 }
 
-static int bpe_symbols(const struct bpe *b, struct bpe_word *w, const char *piece, size_t n)
+static int bpe_symbols(const struct bpe *b, struct merge_word *w, const char *piece, size_t n)
 {
 	struct text name = {0};
 	int failed = 0;
@@ -315,7 +250,7 @@ static int bpe_symbols(const struct bpe *b, struct bpe_word *w, const char *piec
 			length = n - i;
 		int32_t id = bpe_find_symbol(b, piece + i, length, !i, i + length == n, &name);
 
-		failed = id >= 0 ? bpe_add_symbol(w, id) : bpe_add_unknown(b, w, piece + i, length);
+		failed = id >= 0 ? merge_add(w, id, i, length) : bpe_add_unknown(b, w, piece + i, i, length);
 	}
 	text_free(&name);
 	return failed;
@@ -324,7 +259,7 @@ static int bpe_symbols(const struct bpe *b, struct bpe_word *w, const char *piec
 static int bpe_encode(const void *model, const char *piece, size_t n, struct nn_ids *ids)
 {
 	const struct bpe *b = model;
-	struct bpe_word w = {0};
+	struct merge_word w = {.text = piece};
 	int32_t whole = b->ignore_merges ? vocab_find(b->vocab, piece, n) : -1;
 	int failed;
 
@@ -332,12 +267,11 @@ static int bpe_encode(const void *model, const char *piece, size_t n, struct nn_
 		return ids_put(ids, whole);
 	failed = bpe_symbols(b, &w, piece, n);
 	if (!failed)
-		failed = bpe_merge_all(b, &w);
+		failed = merge_all(&w, bpe_pair, b);
 	for (size_t i = 0; i < w.n && !failed; i++)
-		if (w.symbols[i].id >= 0)
+		if (w.symbols[i].n)
 			failed = ids_put(ids, w.symbols[i].id);
-	free(w.symbols);
-	free(w.heap);
+	merge_free(&w);
 	return failed;
 }
 

@@ -91,9 +91,8 @@ static void json_mark_controls(struct nn_tokenizer *t, const cJSON *config)
 		cJSON_ArrayForEach(item, json_get(config, many[i])) json_mark_control(t, item);
 }
 
-static int json_list_controls(struct nn_tokenizer *t, const cJSON *config)
+int tokenizer_list_controls(struct nn_tokenizer *t)
 {
-	json_mark_controls(t, config);
 	t->controls = calloc(t->added.n + 1, sizeof(*t->controls));
 	for (size_t i = 0; t->controls && i < t->added.n; i++)
 		if (t->added.items[i].control)
@@ -110,7 +109,7 @@ static int32_t json_token_id(const struct nn_tokenizer *t, const cJSON *config, 
 }
 
 /* Ids of added tokens: the vocabulary's where it has the text. */
-static int json_index_added(struct nn_tokenizer *t)
+int tokenizer_index_added(struct nn_tokenizer *t)
 {
 	t->size = t->vocab.n;
 	for (size_t i = 0; i < t->added.n; i++) {
@@ -158,7 +157,11 @@ static int json_load_parts(struct nn_tokenizer *t, const cJSON *root, const cJSO
 	    (failed = added_load(&t->added, json_get(root, "added_tokens"), &t->normals, error)) ||
 	    (failed = split_load(&t->splits, json_get(root, "pre_tokenizer"), error)) ||
 	    (failed = post_load(&t->post, json_get(root, "post_processor"), error)) ||
-	    (failed = json_index_added(t)) || (failed = json_list_controls(t, config)))
+	    (failed = tokenizer_index_added(t)))
+		return failed;
+	json_mark_controls(t, config);
+	failed = tokenizer_list_controls(t);
+	if (failed)
 		return failed;
 	t->form = json_piece_form(json_get(root, "decoder"), 0);
 	t->bos = json_token_id(t, config, "bos_token");

@@ -12,6 +12,7 @@ struct normal {
 	int (*run)(const struct normal *normal, struct text *text);
 	utf8proc_option_t form;
 	struct pattern *pattern;
+	struct charsmap *map;
 	char *content;
 	int left, right;
 };
@@ -148,6 +149,78 @@ static int normal_run_replace(const struct normal *normal, struct text *text)
 	return failed;
 }
 
+static int normal_run_charsmap(const struct normal *normal, struct text *text)
+{
+	return charsmap_run(normal->map, text);
+}
+
+int normal_add_charsmap(struct normal_list *list, struct charsmap *m)
+{
+	if (!m || text_reserve(&list->items, &list->room, list->n + 1, sizeof(*list->items))) {
+		charsmap_free(m);
+		return -ENOMEM;
+	}
+	list->items[list->n++] = (struct normal){.run = normal_run_charsmap, .map = m};
+	return 0;
+}
+
+static int normal_is_chinese(uint32_t c)
+{
+	static const uint32_t ranges[][2] = {{0x4e00, 0x9fff},	 {0x3400, 0x4dbf},   {0x20000, 0x2a6df}, {0x2a700, 0x2b73f},
+					     {0x2b740, 0x2b81f}, {0x2b920, 0x2ceaf}, {0xf900, 0xfaff},	 {0x2f800, 0x2fa1f}};
+
+	for (size_t i = 0; i < sizeof(ranges) / sizeof(*ranges); i++)
+		if (c >= ranges[i][0] && c <= ranges[i][1])
+			return 1;
+	return 0;
+}
+
+/* The first character of the canonical decomposition. */
+static uint32_t normal_base(uint32_t c)
+{
+	utf8proc_int32_t all[32];
+	int last = 0;
+	utf8proc_ssize_t n = utf8proc_decompose_char((utf8proc_int32_t)c, all, 32, UTF8PROC_DECOMPOSE, &last);
+
+	return n > 0 && n <= 32 ? (uint32_t)all[0] : c;
+}
+
+/* BERT's words as llama.cpp finds them: small letters without accents, punctuation and Chinese characters apart, one space
+ * between words. */
+static int normal_run_words(const struct normal *normal, struct text *text)
+{
+	struct text made = {0};
+	int failed = 0;
+
+	for (size_t i = 0; i < text->n && !failed;) {
+		uint32_t c;
+
+		i += utf8_get(text->data + i, text->n - i, &c, NULL);
+		c = normal_base(c);
+		const utf8proc_category_t kind = utf8proc_category((utf8proc_int32_t)c);
+		const int punctuation = kind >= UTF8PROC_CATEGORY_PC && kind <= UTF8PROC_CATEGORY_PO;
+		const int symbol = kind >= UTF8PROC_CATEGORY_SM && kind <= UTF8PROC_CATEGORY_SO;
+		const int alone = punctuation || (c < 0x7f && symbol) || normal_is_chinese(c);
+
+		if (normal_is_space(c)) {
+			failed = text_puts(&made, " ");
+			continue;
+		}
+		if (!c || c == 0xfffd || (kind >= UTF8PROC_CATEGORY_CC && kind <= UTF8PROC_CATEGORY_CO))
+			continue;
+		failed = alone && text_puts(&made, " ");
+		if (!failed)
+			failed = text_put_char(&made, (uint32_t)utf8proc_tolower((utf8proc_int32_t)c));
+		if (!failed && alone)
+			failed = text_puts(&made, " ");
+	}
+	if (!failed)
+		failed = text_put(&made, "", 0);
+	text_free(text);
+	*text = made;
+	return failed ? -ENOMEM : 0;
+}
+
 static int normal_open_none(struct normal *normal, const cJSON *json, struct nn_error *error)
 {
 	return 0;
@@ -197,6 +270,7 @@ static const struct {
 	{"Strip", normal_run_strip, normal_open_strip, 0},
 	{"Prepend", normal_run_prepend, normal_open_prepend, 0},
 	{"Replace", normal_run_replace, normal_open_replace, 0},
+	{"Words", normal_run_words, normal_open_none, 0}, /* of GGUF files only */
 };
 
 static int normal_load_one(struct normal_list *list, const cJSON *json, const char *type, struct nn_error *error)
@@ -255,6 +329,7 @@ void normal_fini(struct normal_list *list)
 {
 	for (size_t i = 0; i < list->n; i++) {
 		pattern_free(list->items[i].pattern);
+		charsmap_free(list->items[i].map);
 		free(list->items[i].content);
 	}
 	free(list->items);

@@ -63,6 +63,14 @@ int normal_load(struct normal_list *list, const cJSON *json, struct nn_error *er
 int normal_run(const struct normal_list *list, struct text *text);
 void normal_fini(struct normal_list *list);
 
+/* charsmap: SentencePiece's normalizer. `blob` is its precompiled map (n 0: none); prefix: a text begins with U+2581;
+ * collapse: white space at the ends goes, and more than one in a row. NULL when memory is out or with *error. */
+struct charsmap *charsmap_new(const unsigned char *blob, size_t n, int prefix, int collapse, struct nn_error *error);
+int charsmap_run(const struct charsmap *m, struct text *text);
+void charsmap_free(struct charsmap *m);
+/* Appends it to a list, which owns it; NULL: nothing. */
+int normal_add_charsmap(struct normal_list *list, struct charsmap *m);
+
 /* split: a list of splitters ("pre-tokenizers"). */
 struct split;
 struct split_list {
@@ -83,6 +91,7 @@ struct added_token {
 	size_t bytes;
 	int32_t id;
 	int special, control, normalized, lstrip, rstrip, single_word;
+	int plain;      /* vocabulary whatever it looks like */
 	char *match;    /* the text looked for: normalised where `normalized` */
 	size_t match_bytes;
 };
@@ -100,6 +109,26 @@ int added_each(const struct added *a, int stage, const char *s, size_t n, int sp
 	       int (*each)(void *arg, const char *s, size_t n, const struct added_token *token), void *arg);
 void added_fini(struct added *a);
 
+/* merge: symbols of a text merged pair by pair. */
+struct merge_symbol {
+	int32_t id, previous, next; /* neighbours, or -1 */
+	uint32_t at, n;             /* its text; n 0: merged into its left neighbour */
+};
+struct merge_word {
+	const char *text;
+	struct merge_symbol *symbols;
+	size_t n, symbols_room;
+	struct merge_pair *heap;
+	size_t n_heap, heap_room;
+};
+/* The id that two neighbours make, and its rank; -1: none. */
+typedef int32_t merge_find(const void *model, const struct merge_word *w, const struct merge_symbol *left,
+			   const struct merge_symbol *right, uint32_t *rank);
+/* Appends a symbol, text [at, at + n). */
+int merge_add(struct merge_word *w, int32_t id, size_t at, size_t n);
+int merge_all(struct merge_word *w, merge_find *find, const void *model);
+void merge_free(struct merge_word *w);
+
 /* model: pieces to ids. One row of the table in tokenizer-json.c for each. */
 struct model_type {
 	const char *name;
@@ -107,7 +136,17 @@ struct model_type {
 	int (*encode)(const void *model, const char *piece, size_t n, struct nn_ids *ids);
 	void (*close)(void *model);
 };
-extern const struct model_type bpe_model;
+extern const struct model_type bpe_model, score_model, unigram_model, wordpiece_model;
+/* A byte pair encoding whose merges are added one by one, `merges` of them; *joined is scratch. */
+void *bpe_new(struct vocab *vocab, size_t merges, int ignore_merges, int byte_fallback, int32_t unknown);
+int bpe_add(void *model, const char *const text[2], const size_t n[2], uint32_t rank, struct text *joined,
+	    struct nn_error *error);
+/* Models over tokens with scores [vocab->n] (taken over, also on failure); tokens marked in `barred` [vocab->n] (taken over,
+ * may be NULL) are no text's. SentencePiece's BPE and unigram. unknown -1: none. NULL when memory is out. */
+void *score_new(struct vocab *vocab, float *scores, unsigned char *barred, int32_t unknown);
+void *unigram_new(struct vocab *vocab, float *scores, unsigned char *barred, int32_t unknown);
+/* BERT's words: greedy longest matches. */
+void *wordpiece_new(struct vocab *vocab, int32_t unknown);
 int ids_put(struct nn_ids *ids, int32_t id);
 
 /* post: ids that are put around a text. */
@@ -137,6 +176,13 @@ struct nn_tokenizer {
 	int32_t bos, eos;
 };
 
+/* What tokenizers of all kinds of files share, once vocabulary and added tokens are there. */
+int tokenizer_index_added(struct nn_tokenizer *t);
+int tokenizer_list_controls(struct nn_tokenizer *t);
+/* Fills *t from a GGUF file's bytes, or from a SentencePiece model's (`config` as below). */
+int tokenizer_load_gguf(struct nn_tokenizer *t, const unsigned char *bytes, size_t n, const char *name, struct nn_error *error);
+int tokenizer_load_sentencepiece(struct nn_tokenizer *t, const unsigned char *bytes, size_t n, const cJSON *config,
+				 struct nn_error *error);
 /* Fills *t from tokenizer.json's text; `config` is tokenizer_config.json or NULL. */
 int tokenizer_load(struct nn_tokenizer *t, const char *json, size_t bytes, const cJSON *config, struct nn_error *error);
 

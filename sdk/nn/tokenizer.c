@@ -3,7 +3,11 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum { TOKENIZER_FILE_LIMIT = 256 << 20, CONFIG_FILE_LIMIT = 16 << 20 };
 
@@ -97,20 +101,22 @@ static int tokenizer_lay_bytes(struct nn_tokenizer *t)
 	return failed;
 }
 
-struct nn_tokenizer *nn_tokenizer_parse(const char *json, size_t bytes, const char *config, size_t config_bytes,
-					struct nn_error *error)
+static struct nn_tokenizer *tokenizer_new(void)
 {
 	struct nn_tokenizer *t = calloc(1, sizeof(*t));
-	cJSON *settings = config ? cJSON_ParseWithLength(config, config_bytes) : NULL;
-	int failed = t ? 0 : -ENOMEM;
 
-	if (t) {
+	if (t)
 		t->bos = t->eos = -1;
-		failed = tokenizer_load(t, json, bytes, settings, error);
-	}
+	return t;
+}
+
+/* The tokenizer, whose parts were loaded unless `failed`. */
+static struct nn_tokenizer *tokenizer_finish(struct nn_tokenizer *t, int failed, struct nn_error *error)
+{
+	if (!t)
+		failed = -ENOMEM;
 	if (!failed)
 		failed = tokenizer_lay_bytes(t);
-	cJSON_Delete(settings);
 	if (!failed)
 		return t;
 	nn_fail(error, failed, "There is not enough memory for the tokenizer.");
@@ -118,19 +124,110 @@ struct nn_tokenizer *nn_tokenizer_parse(const char *json, size_t bytes, const ch
 	return NULL;
 }
 
-struct nn_tokenizer *nn_tokenizer_open(const char *directory, struct nn_error *error)
+struct nn_tokenizer *nn_tokenizer_parse(const char *json, size_t bytes, const char *config, size_t config_bytes,
+					struct nn_error *error)
+{
+	struct nn_tokenizer *t = tokenizer_new();
+	cJSON *settings = config ? cJSON_ParseWithLength(config, config_bytes) : NULL;
+	int failed = t ? tokenizer_load(t, json, bytes, settings, error) : -ENOMEM;
+
+	cJSON_Delete(settings);
+	return tokenizer_finish(t, failed, error);
+}
+
+struct nn_tokenizer *nn_tokenizer_parse_gguf(const void *bytes, size_t n, const char *name, struct nn_error *error)
+{
+	struct nn_tokenizer *t = tokenizer_new();
+
+	return tokenizer_finish(t, t ? tokenizer_load_gguf(t, bytes, n, name, error) : -ENOMEM, error);
+}
+
+struct nn_tokenizer *nn_tokenizer_parse_sentencepiece(const void *bytes, size_t n, const char *config, size_t config_bytes,
+						      struct nn_error *error)
+{
+	struct nn_tokenizer *t = tokenizer_new();
+	cJSON *settings = config ? cJSON_ParseWithLength(config, config_bytes) : NULL;
+	int failed = t ? tokenizer_load_sentencepiece(t, bytes, n, settings, error) : -ENOMEM;
+
+	cJSON_Delete(settings);
+	return tokenizer_finish(t, failed, error);
+}
+
+static struct nn_tokenizer *tokenizer_from_json(const struct text *text, const struct text *config, struct nn_error *error)
+{
+	return nn_tokenizer_parse(text->data, text->n, config->data, config->n, error);
+}
+
+static struct nn_tokenizer *tokenizer_from_sentencepiece(const struct text *text, const struct text *config,
+							 struct nn_error *error)
+{
+	return nn_tokenizer_parse_sentencepiece(text->data, text->n, config->data, config->n, error);
+}
+
+/* A GGUF file may be larger than what is read of it: it is mapped. */
+static struct nn_tokenizer *tokenizer_open_gguf(const char *path, struct nn_error *error)
 {
 	struct nn_tokenizer *t = NULL;
-	struct text text, config;
-	int failed = text_read(&text, directory, "tokenizer.json", TOKENIZER_FILE_LIMIT, error);
+	struct stat st;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
+	if (fd < 0 || fstat(fd, &st)) {
+		nn_fail(error, -errno, "%s: cannot be opened: %s.", path, strerror(errno));
+	} else if (!S_ISREG(st.st_mode) || st.st_size <= 0) {
+		nn_fail(error, -EINVAL, "%s: is empty or not a regular file.", path);
+	} else {
+		void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+
+		if (map == MAP_FAILED)
+			nn_fail(error, -errno, "%s: cannot be mapped: %s.", path, strerror(errno));
+		else
+			t = nn_tokenizer_parse_gguf(map, (size_t)st.st_size, path, error);
+		if (map != MAP_FAILED)
+			munmap(map, (size_t)st.st_size);
+	}
+	if (fd >= 0)
+		close(fd);
+	return t;
+}
+
+static int tokenizer_ends_with(const char *path, const char *end)
+{
+	const size_t n = strlen(path), m = strlen(end);
+
+	return n > m && !strcmp(path + n - m, end);
+}
+
+/* The files of a directory that hold a tokenizer; the first that is there is taken. */
+static const struct {
+	const char *name;
+	struct nn_tokenizer *(*parse)(const struct text *text, const struct text *config, struct nn_error *error);
+} tokenizer_files[] = {
+	{"tokenizer.json", tokenizer_from_json},
+	{"tokenizer.model", tokenizer_from_sentencepiece},
+	{"spiece.model", tokenizer_from_sentencepiece},
+};
+
+struct nn_tokenizer *nn_tokenizer_open(const char *path, struct nn_error *error)
+{
+	struct nn_tokenizer *t = NULL;
+	struct text text = {0}, config = {0};
+	int failed = -ENOENT;
+	size_t i = 0;
+
+	if (tokenizer_ends_with(path, ".gguf"))
+		return tokenizer_open_gguf(path, error);
+	for (; i < sizeof(tokenizer_files) / sizeof(*tokenizer_files); i++) {
+		failed = text_read(&text, path, tokenizer_files[i].name, TOKENIZER_FILE_LIMIT, error);
+		if (failed != -ENOENT)
+			break;
+	}
 	if (failed == -ENOENT)
-		nn_fail(error, failed, "%s has no tokenizer.json.", directory);
+		nn_fail(error, failed, "%s has no tokenizer.json, tokenizer.model or spiece.model.", path);
 	if (failed)
 		return NULL;
-	failed = text_read(&config, directory, "tokenizer_config.json", CONFIG_FILE_LIMIT, error);
+	failed = text_read(&config, path, "tokenizer_config.json", CONFIG_FILE_LIMIT, error);
 	if (!failed || failed == -ENOENT)
-		t = nn_tokenizer_parse(text.data, text.n, config.data, config.n, error);
+		t = tokenizer_files[i].parse(&text, &config, error);
 	text_free(&config);
 	text_free(&text);
 	return t;

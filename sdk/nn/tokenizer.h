@@ -24,11 +24,16 @@ enum nn_encode {
 /* Special tokens: those that tokenizer.json or tokenizer_config.json call special, and added tokens of the form <|name|>.
  * Other added tokens (runs of spaces, <h1>) are vocabulary, and recognised always. */
 
-/* From a model directory (tokenizer.json, tokenizer_config.json). NULL and *error on failure. [any] */
-struct nn_tokenizer *nn_tokenizer_open(const char *directory, struct nn_error *error);
+/* From a model directory (tokenizer.json, or SentencePiece's tokenizer.model or spiece.model; tokenizer_config.json) or a
+ * .gguf file. NULL and *error on failure. [any] */
+struct nn_tokenizer *nn_tokenizer_open(const char *path, struct nn_error *error);
 /* The same from the text of a tokenizer.json and, or NULL, of a tokenizer_config.json. */
 struct nn_tokenizer *nn_tokenizer_parse(const char *json, size_t bytes, const char *config, size_t config_bytes,
 					struct nn_error *error);
+/* The same from a GGUF file's bytes, called `name` in errors; and from a SentencePiece model's. */
+struct nn_tokenizer *nn_tokenizer_parse_gguf(const void *bytes, size_t n, const char *name, struct nn_error *error);
+struct nn_tokenizer *nn_tokenizer_parse_sentencepiece(const void *bytes, size_t n, const char *config, size_t config_bytes,
+						      struct nn_error *error);
 void nn_tokenizer_close(struct nn_tokenizer *t);
 /* Appends to *ids. Linear in `bytes`; invalid UTF-8 is survived. `flags`: set of enum nn_encode. [any] */
 int nn_tokenizer_encode(const struct nn_tokenizer *t, const char *text, size_t bytes, unsigned flags, struct nn_ids *ids,
