@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "sdk/nn/gguf.h"
 
@@ -141,16 +142,47 @@ static int gguf_load_vocab(struct gguf_source *s)
 	return 0;
 }
 
+/* What ends a text or a turn is a control token, whatever type files give it. */
+static int gguf_is_end(const char *text)
+{
+	static const char *const names[] = {"</s>", "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<end_of_turn>",
+					    "<|endoftext|>", "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]", "<|end_of_text|>",
+					    "<end_of_utterance>"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (!strcmp(text, names[i]))
+			return 1;
+	return 0;
+}
+
+/* Phi-3's files do not say that its control tokens take the white space behind them along. */
+static int gguf_is_phi3(const struct gguf_source *s)
+{
+	const struct nn_gguf_text name = gguf_text(s, "general.name");
+
+	for (size_t i = 0; i + 4 <= name.n; i++)
+		if (!strncasecmp(name.bytes + i, "phi3", 4) || (i + 5 <= name.n && !strncasecmp(name.bytes + i, "phi-3", 5)))
+			return 1;
+	return 0;
+}
+
+static int gguf_takes_space(const char *text)
+{
+	return strcmp(text, "<unk>") && strcmp(text, "<s>") && strcmp(text, "<|endoftext|>");
+}
+
 /* Tokens that are cut out of a text before all else: control tokens, and words that somebody has added. */
 static int gguf_load_added(struct gguf_source *s)
 {
 	cJSON *list = cJSON_CreateArray();
 	const struct vocab *v = &s->t->vocab;
+	const int phi = gguf_is_phi3(s);
 	int failed = list ? 0 : -ENOMEM;
 
 	for (size_t id = 0; id < v->n && !failed; id++) {
-		const int type = gguf_type(s, id), control = type == TOKEN_CONTROL || type == TOKEN_UNKNOWN;
 		const char *text = v->entries[id].text;
+		const int type = text ? gguf_type(s, id) : TOKEN_UNUSED;
+		const int control = type == TOKEN_CONTROL || type == TOKEN_UNKNOWN || (type == TOKEN_USER && gguf_is_end(text));
 
 		if ((!control && type != TOKEN_USER) || !v->entries[id].bytes || v->entries[id].bytes > 1024 ||
 		    strlen(text) != v->entries[id].bytes || !utf8_valid(text, v->entries[id].bytes))
@@ -158,7 +190,8 @@ static int gguf_load_added(struct gguf_source *s)
 		cJSON *token = cJSON_CreateObject();
 
 		failed = !cJSON_AddItemToArray(list, token) || !cJSON_AddStringToObject(token, "content", text) ||
-			 !cJSON_AddNumberToObject(token, "id", (double)id) || !cJSON_AddBoolToObject(token, "special", control);
+			 !cJSON_AddNumberToObject(token, "id", (double)id) || !cJSON_AddBoolToObject(token, "special", control) ||
+			 !cJSON_AddBoolToObject(token, "rstrip", control && phi && gguf_takes_space(text));
 	}
 	if (!failed)
 		failed = added_load(&s->t->added, list, &s->t->normals, s->error);

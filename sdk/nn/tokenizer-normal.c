@@ -206,7 +206,7 @@ static int normal_run_words(const struct normal *normal, struct text *text)
 			failed = text_puts(&made, " ");
 			continue;
 		}
-		if (!c || c == 0xfffd || (kind >= UTF8PROC_CATEGORY_CC && kind <= UTF8PROC_CATEGORY_CO))
+		if (!c || c == 0xfffd || (kind >= UTF8PROC_CATEGORY_MN && kind <= UTF8PROC_CATEGORY_ME) || (kind >= UTF8PROC_CATEGORY_CC && kind <= UTF8PROC_CATEGORY_CO))
 			continue;
 		failed = alone && text_puts(&made, " ");
 		if (!failed)

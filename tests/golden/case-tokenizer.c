@@ -128,12 +128,13 @@ void case_tokenizer(struct golden *g)
 {
 	static const struct tokenizer_mode plain[] = { { "ids", 0 }, { "ids_special", NN_ENCODE_SPECIAL | NN_ENCODE_AROUND } };
 	static const struct tokenizer_mode json[] = { { "ids", NN_ENCODE_SPECIAL } };
+	static const struct tokenizer_mode pieces[] = { { "ids", 0 }, { "ids_special", NN_ENCODE_AROUND } };
 	cJSON *expected = golden_json(g->path, "expected.json");
 	struct nn_tokenizer *t = tokenizer_of(g);
 	char path[PATH_MAX + 288];
 	/* Hugging Face's library finds special tokens in any text. */
 	const int special = tokenizer_file(g, "tokenizer.json", path) || cJSON_HasObjectItem(expected, "special_ids");
-	const struct tokenizer_mode *modes = special ? json : plain;
+	const struct tokenizer_mode *modes = special ? json : tokenizer_file(g, ".model", path) ? pieces : plain;
 	const cJSON *c, *cases = t ? cJSON_GetObjectItem(expected, "cases") : NULL;
 
 	cJSON_ArrayForEach(c, cases)
