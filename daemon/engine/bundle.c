@@ -1,10 +1,11 @@
-/* bundle.c - which parts a model directory holds, by its config.json. A new kind of bundle is a row here. */
+/* bundle.c - which parts a model holds: a directory by its config.json, or a GGUF file. A new kind of bundle is a row here. */
 #include "daemon/engine/bundle.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "daemon/engine/json-file.h"
+#include "sdk/nn/gguf.h"
 
 #define BUNDLE_PARTS 4
 
@@ -93,11 +94,19 @@ static void bundle_fill(const struct bundle *bundle, const cJSON *config, const 
 	}
 }
 
+/* A GGUF file holds a text model. */
+static const struct bundle *bundle_of(const char *model, const cJSON *config)
+{
+	if (nn_gguf_is_path(model))
+		return &bundle_text;
+	return config ? bundle_find(config) : NULL;
+}
+
 cJSON *bundle_parts(const char *model, const cJSON *parts, struct wire_error *error)
 {
 	cJSON *all = cJSON_IsArray(parts) ? cJSON_Duplicate(parts, 1) : cJSON_CreateArray();
 	cJSON *config = model ? json_file_read(model, "config.json") : NULL;
-	const struct bundle *bundle = config ? bundle_find(config) : NULL;
+	const struct bundle *bundle = model ? bundle_of(model, config) : NULL;
 
 	if (model && !bundle) {
 		if (config)
@@ -105,7 +114,8 @@ cJSON *bundle_parts(const char *model, const cJSON *parts, struct wire_error *er
 				       model, bundle_text_of(config, "model_type"));
 		else
 			wire_error_set(error, WIRE_MODEL,
-				       "%s/config.json is missing or is no JSON: a model is a directory with that file.", model);
+				       "%s/config.json is missing or is no JSON: a model is a directory with that file, or a .gguf file.",
+				       model);
 		wire_error_string(error, "file", model);
 		wire_error_string(error, "reason", config ? "unknown model_type" : "no config.json");
 		cJSON_Delete(all);

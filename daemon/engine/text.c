@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "daemon/engine/json-file.h"
+#include "sdk/nn/gguf.h"
 
 #define TEXT_MAX_IDS (1u << 26)
 
@@ -39,6 +40,25 @@ static void text_read_names(struct text *text, const cJSON *config)
 
 		if (name && n > 6 && strcmp(item->string + n - 6, "_token") == 0 && !cJSON_HasObjectItem(text->names, item->string))
 			cJSON_AddStringToObject(text->names, item->string, name);
+	}
+}
+
+/* What files that name tokens by their ids leave out. */
+static void text_name_ends(struct text *text)
+{
+	const struct {
+		const char *name;
+		int32_t id;
+	} ends[] = {{"bos_token", nn_tokenizer_bos(text->tokenizer)}, {"eos_token", nn_tokenizer_eos(text->tokenizer)}};
+
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		size_t n = 0;
+		const char *piece = nn_tokenizer_piece(text->tokenizer, ends[i].id, &n);
+		char *copy = piece && !cJSON_HasObjectItem(text->names, ends[i].name) ? strndup(piece, n) : NULL;
+
+		if (copy)
+			cJSON_AddStringToObject(text->names, ends[i].name, copy);
+		free(copy);
 	}
 }
 
@@ -104,6 +124,7 @@ static int text_open_directory(struct text *text, const char *directory, struct 
 		text_read_names(text, json);
 		cJSON_Delete(json);
 	}
+	text_name_ends(text);
 	cJSON *config = json_file_read(directory, "config.json");
 
 	for (size_t i = 0; i < TEXT_MEDIA; i++)
@@ -124,7 +145,7 @@ int text_open(struct text *text, const struct percept_decoder *ops, void *decode
 		text->decoder = decoder;
 		return 0;
 	}
-	char *directory = model ? json_file_directory(model) : NULL;
+	char *directory = !model ? NULL : nn_gguf_is_path(model) ? strdup(model) : json_file_directory(model);
 
 	if (!directory)
 		return text_bad_model(error, plugin, "The decoder has no tokenizer of its own and no model= whose directory has one.");

@@ -51,6 +51,17 @@ struct nn_gguf {
 int nn_gguf_parse(struct nn_gguf *gguf, const unsigned char *bytes, size_t size, const char *name, struct nn_error *error);
 void nn_gguf_fini(struct nn_gguf *gguf);
 
+/* True for names that end in ".gguf". [any] */
+int nn_gguf_is_path(const char *path);
+/* A mapped file with its header. nn_gguf_close() also after a failure does no harm. [any] */
+struct nn_gguf_file {
+	struct nn_gguf g;
+	const unsigned char *bytes;
+	size_t size;
+};
+int nn_gguf_open(struct nn_gguf_file *file, const char *path, struct nn_error *error);
+void nn_gguf_close(struct nn_gguf_file *file);
+
 /* The value of a key, or NULL. [any] */
 const struct nn_gguf_value *nn_gguf_value(const struct nn_gguf *gguf, const char *key);
 /* Element i of a number (i = 0) or of an array of numbers or truth values. */

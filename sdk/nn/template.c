@@ -1,4 +1,5 @@
 /* template.c - chat templates: a Jinja subset, under limits. */
+#include "sdk/nn/gguf.h"
 #include "sdk/nn/template-parts.h"
 
 #include <errno.h>
@@ -123,12 +124,34 @@ static char *template_member(const char *json, size_t n)
 	return copy;
 }
 
+static char *template_of_gguf(const char *path)
+{
+	struct nn_gguf_file file;
+	char *found = NULL;
+
+	if (nn_gguf_open(&file, path, NULL))
+		return NULL;
+	const struct nn_gguf_value *v = nn_gguf_value(&file.g, "tokenizer.chat_template");
+
+	if (v && !v->is_array && v->type == NN_GGUF_STRING) {
+		const unsigned char *at = v->data;
+		const struct nn_gguf_text text = nn_gguf_next_text(&at);
+
+		if (text.n <= TEMPLATE_FILE_LIMIT && utf8_valid(text.bytes, text.n))
+			found = strndup(text.bytes, text.n);
+	}
+	nn_gguf_close(&file);
+	return found;
+}
+
 char *nn_template_find(const char *directory)
 {
 	static const char *const files[] = {"chat_template.json", "tokenizer_config.json"};
 	struct text text;
 	char *found = NULL;
 
+	if (nn_gguf_is_path(directory))
+		return template_of_gguf(directory);
 	if (!text_read(&text, directory, "chat_template.jinja", TEMPLATE_FILE_LIMIT, NULL))
 		return text.data;
 	for (size_t i = 0; i < sizeof(files) / sizeof(*files) && !found; i++) {

@@ -68,7 +68,7 @@ static const struct gguf_rule {
 
 /* What is read at. */
 struct gguf_source {
-	struct nn_gguf g;
+	const struct nn_gguf *g;
 	struct nn_tokenizer *t;
 	const char *name;
 	struct nn_error *error;
@@ -82,7 +82,7 @@ static int gguf_text_is(struct nn_gguf_text text, const char *s)
 
 static struct nn_gguf_text gguf_text(const struct gguf_source *s, const char *key)
 {
-	const struct nn_gguf_value *v = nn_gguf_value(&s->g, key);
+	const struct nn_gguf_value *v = nn_gguf_value(s->g, key);
 	const unsigned char *at = v ? v->data : NULL;
 
 	return v && !v->is_array && v->type == NN_GGUF_STRING ? nn_gguf_next_text(&at) : (struct nn_gguf_text){"", 0};
@@ -90,7 +90,7 @@ static struct nn_gguf_text gguf_text(const struct gguf_source *s, const char *ke
 
 static int gguf_flag(const struct gguf_source *s, const char *key, int fallback)
 {
-	const struct nn_gguf_value *v = nn_gguf_value(&s->g, key);
+	const struct nn_gguf_value *v = nn_gguf_value(s->g, key);
 
 	return v && !v->is_array && v->type == NN_GGUF_BOOL ? nn_gguf_number(v, 0) != 0 : fallback;
 }
@@ -98,7 +98,7 @@ static int gguf_flag(const struct gguf_source *s, const char *key, int fallback)
 /* A token's id that the file names; `fallback` where it does not, -1 where it is none of the vocabulary. */
 static int32_t gguf_id(const struct gguf_source *s, const char *key, int32_t fallback)
 {
-	const struct nn_gguf_value *v = nn_gguf_value(&s->g, key);
+	const struct nn_gguf_value *v = nn_gguf_value(s->g, key);
 	const double id = v && !v->is_array && v->type != NN_GGUF_STRING ? nn_gguf_number(v, 0) : fallback;
 
 	return id >= 0 && id < (double)s->tokens->n ? (int32_t)id : -1;
@@ -107,7 +107,7 @@ static int32_t gguf_id(const struct gguf_source *s, const char *key, int32_t fal
 /* An array of numbers as long as the tokens; NULL if there is none. */
 static int gguf_numbers(const struct gguf_source *s, const char *key, const struct nn_gguf_value **v)
 {
-	*v = nn_gguf_value(&s->g, key);
+	*v = nn_gguf_value(s->g, key);
 	if (!*v)
 		return 0;
 	if (!(*v)->is_array || (*v)->type == NN_GGUF_STRING || (*v)->n != s->tokens->n)
@@ -124,7 +124,7 @@ static int gguf_load_vocab(struct gguf_source *s)
 {
 	const unsigned char *at;
 
-	s->tokens = nn_gguf_value(&s->g, "tokenizer.ggml.tokens");
+	s->tokens = nn_gguf_value(s->g, "tokenizer.ggml.tokens");
 	if (!s->tokens || !s->tokens->is_array || s->tokens->type != NN_GGUF_STRING || s->tokens->n > VOCAB_MOST)
 		return nn_fail(s->error, -EINVAL, "%s: has no tokenizer: \"tokenizer.ggml.tokens\" is no list of texts.", s->name);
 	if (gguf_numbers(s, "tokenizer.ggml.token_type", &s->types) || gguf_numbers(s, "tokenizer.ggml.scores", &s->scores))
@@ -273,7 +273,7 @@ static int gguf_merge_cut(struct nn_gguf_text merge, const char *text[2], size_t
 
 static int gguf_load_merges(struct gguf_source *s)
 {
-	const struct nn_gguf_value *v = nn_gguf_value(&s->g, "tokenizer.ggml.merges");
+	const struct nn_gguf_value *v = nn_gguf_value(s->g, "tokenizer.ggml.merges");
 	struct text joined = {0};
 	const char *text[2];
 	size_t n[2];
@@ -295,7 +295,7 @@ static int gguf_load_merges(struct gguf_source *s)
 
 static int gguf_load_bpe(struct gguf_source *s, int ignore_merges, int byte_fallback)
 {
-	const struct nn_gguf_value *v = nn_gguf_value(&s->g, "tokenizer.ggml.merges");
+	const struct nn_gguf_value *v = nn_gguf_value(s->g, "tokenizer.ggml.merges");
 	const size_t merges = v && v->is_array && v->n <= VOCAB_MOST ? v->n : 0;
 
 	s->t->type = &bpe_model;
@@ -371,7 +371,7 @@ static int gguf_open_llama(struct gguf_source *s)
 
 static int gguf_open_t5(struct gguf_source *s)
 {
-	const struct nn_gguf_value *map = nn_gguf_value(&s->g, "tokenizer.ggml.precompiled_charsmap");
+	const struct nn_gguf_value *map = nn_gguf_value(s->g, "tokenizer.ggml.precompiled_charsmap");
 	const int bytes = map && map->is_array && (map->type == NN_GGUF_U8 || map->type == NN_GGUF_I8);
 	float *scores = gguf_scores(s);
 	unsigned char *barred = gguf_barred(s);
@@ -460,13 +460,9 @@ static int gguf_load(struct gguf_source *s)
 	return failed ? failed : gguf_load_around(s, kind);
 }
 
-int tokenizer_load_gguf(struct nn_tokenizer *t, const unsigned char *bytes, size_t n, const char *name, struct nn_error *error)
+int tokenizer_load_gguf(struct nn_tokenizer *t, const struct nn_gguf *g, const char *name, struct nn_error *error)
 {
-	struct gguf_source s = {.t = t, .name = name, .error = error};
-	int failed = nn_gguf_parse(&s.g, bytes, n, name, error);
+	struct gguf_source s = {.g = g, .t = t, .name = name, .error = error};
 
-	if (!failed)
-		failed = gguf_load(&s);
-	nn_gguf_fini(&s.g);
-	return failed;
+	return gguf_load(&s);
 }

@@ -179,8 +179,9 @@ struct nn_tokenizer {
 /* What tokenizers of all kinds of files share, once vocabulary and added tokens are there. */
 int tokenizer_index_added(struct nn_tokenizer *t);
 int tokenizer_list_controls(struct nn_tokenizer *t);
-/* Fills *t from a GGUF file's bytes, or from a SentencePiece model's (`config` as below). */
-int tokenizer_load_gguf(struct nn_tokenizer *t, const unsigned char *bytes, size_t n, const char *name, struct nn_error *error);
+struct nn_gguf;
+/* Fills *t from a GGUF file's header, or from a SentencePiece model's (`config` as below). */
+int tokenizer_load_gguf(struct nn_tokenizer *t, const struct nn_gguf *g, const char *name, struct nn_error *error);
 int tokenizer_load_sentencepiece(struct nn_tokenizer *t, const unsigned char *bytes, size_t n, const cJSON *config,
 				 struct nn_error *error);
 /* Fills *t from tokenizer.json's text; `config` is tokenizer_config.json or NULL. */

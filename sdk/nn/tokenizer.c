@@ -3,11 +3,9 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
+
+#include "sdk/nn/gguf.h"
 
 enum { TOKENIZER_FILE_LIMIT = 256 << 20, CONFIG_FILE_LIMIT = 16 << 20 };
 
@@ -137,9 +135,15 @@ struct nn_tokenizer *nn_tokenizer_parse(const char *json, size_t bytes, const ch
 
 struct nn_tokenizer *nn_tokenizer_parse_gguf(const void *bytes, size_t n, const char *name, struct nn_error *error)
 {
-	struct nn_tokenizer *t = tokenizer_new();
+	struct nn_tokenizer *t = NULL;
+	struct nn_gguf g;
 
-	return tokenizer_finish(t, t ? tokenizer_load_gguf(t, bytes, n, name, error) : -ENOMEM, error);
+	if (nn_gguf_parse(&g, bytes, n, name, error))
+		return NULL;
+	t = tokenizer_new();
+	t = tokenizer_finish(t, t ? tokenizer_load_gguf(t, &g, name, error) : -ENOMEM, error);
+	nn_gguf_fini(&g);
+	return t;
 }
 
 struct nn_tokenizer *nn_tokenizer_parse_sentencepiece(const void *bytes, size_t n, const char *config, size_t config_bytes,
@@ -167,34 +171,15 @@ static struct nn_tokenizer *tokenizer_from_sentencepiece(const struct text *text
 /* A GGUF file may be larger than what is read of it: it is mapped. */
 static struct nn_tokenizer *tokenizer_open_gguf(const char *path, struct nn_error *error)
 {
+	struct nn_gguf_file file;
 	struct nn_tokenizer *t = NULL;
-	struct stat st;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
-	if (fd < 0 || fstat(fd, &st)) {
-		nn_fail(error, -errno, "%s: cannot be opened: %s.", path, strerror(errno));
-	} else if (!S_ISREG(st.st_mode) || st.st_size <= 0) {
-		nn_fail(error, -EINVAL, "%s: is empty or not a regular file.", path);
-	} else {
-		void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-
-		if (map == MAP_FAILED)
-			nn_fail(error, -errno, "%s: cannot be mapped: %s.", path, strerror(errno));
-		else
-			t = nn_tokenizer_parse_gguf(map, (size_t)st.st_size, path, error);
-		if (map != MAP_FAILED)
-			munmap(map, (size_t)st.st_size);
-	}
-	if (fd >= 0)
-		close(fd);
+	if (nn_gguf_open(&file, path, error))
+		return NULL;
+	t = tokenizer_new();
+	t = tokenizer_finish(t, t ? tokenizer_load_gguf(t, &file.g, path, error) : -ENOMEM, error);
+	nn_gguf_close(&file);
 	return t;
-}
-
-static int tokenizer_ends_with(const char *path, const char *end)
-{
-	const size_t n = strlen(path), m = strlen(end);
-
-	return n > m && !strcmp(path + n - m, end);
 }
 
 /* The files of a directory that hold a tokenizer; the first that is there is taken. */
@@ -214,7 +199,7 @@ struct nn_tokenizer *nn_tokenizer_open(const char *path, struct nn_error *error)
 	int failed = -ENOENT;
 	size_t i = 0;
 
-	if (tokenizer_ends_with(path, ".gguf"))
+	if (nn_gguf_is_path(path))
 		return tokenizer_open_gguf(path, error);
 	for (; i < sizeof(tokenizer_files) / sizeof(*tokenizer_files); i++) {
 		failed = text_read(&text, path, tokenizer_files[i].name, TOKENIZER_FILE_LIMIT, error);
