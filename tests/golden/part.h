@@ -74,6 +74,7 @@ struct run {
 };
 
 int run_open(struct run *r, struct golden *g, const char *model);
+int run_open_with(struct run *r, struct golden *g, const char *model, const cJSON *options);
 void run_close(struct run *r);
 /* Appends n rows: ids, or where an id is `media_token` (>= 0) the next row of `embeddings`. r->logits are all rows'. 0 or -1. */
 int run_step(struct run *r, struct golden *g, const int32_t *ids, uint32_t n, int32_t media_token, const float *embeddings);

@@ -6,8 +6,13 @@
 
 int run_open(struct run *r, struct golden *g, const char *model)
 {
+	return run_open_with(r, g, model, NULL);
+}
+
+int run_open_with(struct run *r, struct golden *g, const char *model, const cJSON *options)
+{
 	memset(r, 0, sizeof(*r));
-	if (part_open(&r->part, g, "causal", model, NULL, 1))
+	if (part_open(&r->part, g, "causal", model, options, 1))
 		return -1;
 	r->info.size = sizeof(r->info);
 	part_decoder(&r->part)->info(r->part.instance, &r->info);

@@ -216,6 +216,8 @@ static const struct percept_option options[] = {
 	  .help = "tokens that a sequence can hold; the model's own number by default" },
 	{ .name = "batch", .type = PERCEPT_OPTION_INT, .fallback = "512", .min = 1, .max = 65536,
 	  .help = "tokens that one step computes at most" },
+	{ .name = "compute", .type = PERCEPT_OPTION_ENUM, .fallback = "fast", .choices = "fast|f32",
+	  .help = "how rows meet quantised weights: rounded to 8 bits twice where that is faster, or in float32" },
 };
 static const struct percept_decoder ops = {
 	.size = sizeof(ops), .n_options = sizeof(options) / sizeof(options[0]), .options = options,
