@@ -6,6 +6,13 @@
 #include <string.h>
 #include <strings.h>
 
+#include "sdk/nn/half.h"
+
+float nn_half(const uint8_t *bytes)
+{
+	return half_from_f16((uint16_t)(bytes[0] | bytes[1] << 8));
+}
+
 static void blocks_f32(const uint8_t *b, float *y)
 {
 	memcpy(y, b, 4);

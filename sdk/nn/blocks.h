@@ -22,13 +22,7 @@ const struct nn_block_format *nn_block_format_named(const char *name);
 void nn_blocks_expand(const struct nn_block_format *format, const void *data, size_t blocks, float *values);
 
 /* IEEE binary16 to f32, exact. [any] */
-static inline float nn_half(const uint8_t *bytes)
-{
-	_Float16 half;
-
-	__builtin_memcpy(&half, bytes, sizeof(half));
-	return (float)half;
-}
+float nn_half(const uint8_t *bytes);
 
 /* Formats whose values come from a codebook: blocks-codebook.c. */
 void nn_expand_iq2_xxs(const uint8_t *block, float *values);
