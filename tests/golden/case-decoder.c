@@ -111,6 +111,23 @@ void decoder_run(struct golden *g, const char *model, const char *name)
 	run_close(&r);
 }
 
+/* Some windows are ignored by other programs: those cases say what comes out then. */
+static void decoder_run_full(struct golden *g)
+{
+	cJSON *config = golden_json(g->path, "config.json");
+	char variant[PATH_MAX], *text;
+
+	cJSON_DeleteItemFromObject(config, "sliding_window");
+	text = cJSON_PrintUnformatted(config);
+	if (text && !variant_make(g->path, text, NULL, variant)) {
+		printf("  without its window:\n");
+		decoder_run(g, variant, "full_attention.");
+		variant_remove(variant);
+	}
+	free(text);
+	cJSON_Delete(config);
+}
+
 void case_decoder(struct golden *g)
 {
 	char path[PATH_MAX + 64], variant[PATH_MAX];
@@ -129,6 +146,8 @@ void case_decoder(struct golden *g)
 		decoder_run(g, variant, "");
 		variant_remove(variant);
 	}
+	if (golden_tensor(&g->io, NULL, "out.full_attention.logits"))
+		decoder_run_full(g);
 	found += decoder_ggufs(g);
 	if (!found)
 		golden_skip(g, "it has no weights");

@@ -82,7 +82,8 @@ int run_step(struct run *r, struct golden *g, const int32_t *ids, uint32_t n, in
  * behind an end token if `ends`. Returns how many, or -1. */
 int run_greedy(struct run *r, struct golden *g, int32_t *ids, uint32_t n, float *step_logits, int ends);
 
-/* A folder like `path`, whose files are links but for config.json, which links to `config`, and tokenizer.json, which is
+/* A folder like `path`, whose files are links but for config.json, which links to `config` (or is
+ * that text, where it begins with a brace), and tokenizer.json, which is
  * `tokenizer`'s text where that is not NULL. Written to `out`; 0 or -1. variant_remove() ends it. */
 int variant_make(const char *path, const char *config, const char *tokenizer, char out[PATH_MAX]);
 void variant_remove(const char *path);

@@ -17,11 +17,12 @@ static int variant_link(const char *path, const char *out, const char *file, con
 	return symlink(from, to);
 }
 
-static int variant_write(const char *out, const char *text)
+static int variant_write(const char *out, const char *name, const char *text)
 {
 	char to[PATH_MAX];
 
-	snprintf(to, sizeof(to), "%s/tokenizer.json", out);
+	if (snprintf(to, sizeof(to), "%s/%s", out, name) >= (int)sizeof(to))
+		return -1;
 	FILE *f = fopen(to, "we");
 
 	if (!f)
@@ -50,9 +51,9 @@ int variant_make(const char *path, const char *config, const char *tokenizer, ch
 	}
 	if (folder)
 		closedir(folder);
-	failed |= variant_link(path, out, config, "config.json");
+	failed |= config[0] == '{' ? variant_write(out, "config.json", config) : variant_link(path, out, config, "config.json");
 	if (tokenizer)
-		failed |= variant_write(out, tokenizer);
+		failed |= variant_write(out, "tokenizer.json", tokenizer);
 	if (failed)
 		variant_remove(out);
 	return failed ? -1 : 0;
