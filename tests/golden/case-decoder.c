@@ -94,6 +94,11 @@ void decoder_run(struct golden *g, const char *model, const char *name)
 	for (uint32_t i = 0; i < d.prompts && !failed; i++)
 		failed = decoding_prompt(&d, &r, g, i);
 	if (!failed) {
+		const struct tap *tap = part_tap(&r.part, "after_layer0");
+
+		snprintf(output, sizeof(output), "out.%shidden_after_layer0", name);
+		if (tap)
+			golden_check(g, output, tap->data, tap->n);
 		if (!name[0]) {
 			part_check_taps(&r.part, g, "hidden_");
 			part_check_taps(&r.part, g, "");
