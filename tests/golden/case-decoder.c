@@ -94,7 +94,8 @@ void decoder_run(struct golden *g, const char *model, const char *name)
 	for (uint32_t i = 0; i < d.prompts && !failed; i++)
 		failed = decoding_prompt(&d, &r, g, i);
 	if (!failed) {
-		const struct tap *tap = part_tap(&r.part, "after_layer0");
+		/* What transformers gives after the last layer is normed. */
+		const struct tap *tap = part_tap(&r.part, r.info.n_layers == 1 ? "final_normed" : "after_layer0");
 
 		snprintf(output, sizeof(output), "out.%shidden_after_layer0", name);
 		if (tap)
