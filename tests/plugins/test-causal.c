@@ -11,7 +11,7 @@
 
 #include "tests/plugins/host.h"
 
-enum { ROWS = 80, VOCAB_MAX = 1024 };
+enum { ROWS = 80, LONG = 420, VOCAB_MAX = 1024 };
 
 struct fixture {
 	const struct percept_decoder *ops;
@@ -20,13 +20,15 @@ struct fixture {
 	struct percept_decoder_info info;
 };
 
-static int open_decoder(void **state)
+/* *state: the folder of golden vectors whose model it is. */
+static int open_model(void **state, int64_t rows)
 {
-	static const struct percept_value context = { .name = "context", .type = PERCEPT_OPTION_INT, .integer = 100, .given = 1 };
+	const struct percept_value context = { .name = "context", .type = PERCEPT_OPTION_INT, .integer = rows, .given = 1 };
+	const char *name = *state ? *state : "dec_llama_gqa_theta";
 	struct fixture *f = calloc(1, sizeof(*f));
 	char path[4096];
 	const struct percept_open open = { .size = sizeof(open), .n_values = 1, .values = &context, .role = "decoder",
-					   .model = host_golden("dec_llama_gqa_theta", path), .assistant = "test",
+					   .model = host_golden(name, path), .assistant = "test",
 					   .max_sequences = 4 };
 
 	f->ops = host_load("causal")->ops;
@@ -39,6 +41,16 @@ static int open_decoder(void **state)
 	f->info.size = sizeof(f->info);
 	f->ops->info(f->decoder, &f->info);
 	return f->info.vocab > VOCAB_MAX ? -1 : 0;
+}
+
+static int open_decoder(void **state)
+{
+	return open_model(state, 100);
+}
+
+static int open_long(void **state)
+{
+	return open_model(state, LONG);
 }
 
 static int close_decoder(void **state)
@@ -336,6 +348,47 @@ static void cancelled_at_any_poll_it_stops_and_keeps_the_sequence(void **state)
 	assert_same(f, expected, got);
 }
 
+/* Layers with a window keep its rows and some more; what they gave up is not missed, and cannot be gone back to. */
+static void a_windows_rows_are_enough(void **state)
+{
+	struct fixture *f = *state;
+	struct percept_row *rows = calloc(LONG, sizeof(*rows));
+	struct percept_batch b;
+	float expected[VOCAB_MAX], got[VOCAB_MAX];
+
+	for (uint32_t i = 0; i < LONG; i++)
+		rows[i] = row(0, i);
+	assert_int_equal(step(f, rows, LONG, NULL, &b), 0);
+	memcpy(expected, b.logits + (size_t)(LONG - 1) * f->info.vocab, f->info.vocab * sizeof(float));
+	free(rows);
+	for (uint32_t i = 0; i < LONG; i += ROWS)
+		extend(f, 2, i, i + ROWS < LONG ? i + ROWS : LONG, got);
+	assert_same(f, expected, got);
+	const uint64_t bytes = f->ops->sequence_bytes(f->decoder, 2);
+
+	assert_int_equal(f->ops->sequence_bytes(f->decoder, 0), bytes);
+	assert_int_equal(f->ops->sequence_trim(f->decoder, 2, 200), -ERANGE);
+	assert_int_equal(f->ops->sequence_fork(f->decoder, 2, 3, 40), -ERANGE);
+	assert_int_equal(f->ops->sequence_bytes(f->decoder, 2), bytes);
+	assert_int_equal(f->ops->sequence_bytes(f->decoder, 3), 0);
+	assert_int_equal(f->ops->sequence_fork(f->decoder, 2, 0, LONG - 20), 0);
+	extend(f, 0, LONG - 20, LONG, got);
+	assert_same(f, expected, got);
+	assert_int_equal(f->ops->sequence_trim(f->decoder, 2, LONG - 60), 0);
+	extend(f, 2, LONG - 60, LONG, got);
+	assert_same(f, expected, got);
+	/* A sequence of all its rows is larger. */
+	extend(f, 1, 0, ROWS, got);
+	assert_true(bytes < f->ops->sequence_bytes(f->decoder, 1) * (LONG / ROWS) * 2 / 3);
+	for (uint32_t i = 0; i < 4; i++)
+		f->ops->sequence_free(f->decoder, i);
+	assert_int_equal(f->ops->sequence_bytes(f->decoder, UINT32_MAX), 0);
+}
+
+#define FAMILY(test, open, name) cmocka_unit_test_prestate_setup_teardown(test, open, close_decoder, name)
+#define FAMILY_CASES(name)                                                                                                    \
+	FAMILY(chunks_give_the_same_bits, open_decoder, name), FAMILY(rows_of_others_change_nothing, open_decoder, name),     \
+		FAMILY(a_fork_shares_and_does_not_disturb, open_decoder, name), FAMILY(a_trim_forgets, open_decoder, name)
 #define CASE(test) cmocka_unit_test_setup_teardown(test, open_decoder, close_decoder)
 
 int main(void)
@@ -351,6 +404,15 @@ int main(void)
 		CASE(hooks_are_called_and_heard),
 		CASE(media_rows_are_projected_by_the_hook_alone),
 		CASE(cancelled_at_any_poll_it_stops_and_keeps_the_sequence),
+		FAMILY_CASES("dec_deepseek_v2"),
+		FAMILY_CASES("dec_gemma2_softcap"),
+		FAMILY_CASES("dec_gemma3"),
+		FAMILY_CASES("dec_mistral_sliding"),
+		FAMILY_CASES("dec_mixtral"),
+		FAMILY_CASES("dec_mpt"),
+		FAMILY_CASES("dec_qwen2_moe"),
+		FAMILY(a_windows_rows_are_enough, open_long, "dec_mistral_sliding"),
+		FAMILY(a_windows_rows_are_enough, open_long, "dec_gemma3"),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

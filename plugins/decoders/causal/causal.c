@@ -10,7 +10,8 @@ static void causal_close(void *decoder)
 	struct causal *d = decoder;
 
 	nn_arena_free(d->arena);
-	kv_fini(&d->kv);
+	kv_fini(&d->kv[0]);
+	kv_fini(&d->kv[1]);
 	model_close(&d->model);
 	free(d);
 }
@@ -43,7 +44,8 @@ static int causal_open(struct percept_call *call, const struct percept_open *ope
 
 	d->arena = nn_arena_new(0);
 	d->max_batch = causal_option(open, "batch", 512);
-	if (!d->arena || kv_init(&d->kv, s->n_layers, &pages, open->max_sequences)) {
+	if (!d->arena || kv_init(&d->kv[0], d->model.kv_layers[0], &pages, open->max_sequences, 0) ||
+	    kv_init(&d->kv[1], d->model.kv_layers[1], &pages, open->max_sequences, s->window)) {
 		causal_close(d);
 		return percept_fail(call, -ENOMEM, "Memory is out.");
 	}
@@ -72,7 +74,7 @@ static int causal_info(void *decoder, struct percept_decoder_info *info)
 /* What is wrong with row `i`; NULL if nothing is. */
 static const char *causal_row_fault(const struct causal *d, const struct percept_row *row)
 {
-	if (row->sequence >= d->kv.n_sequences)
+	if (row->sequence >= d->kv[0].n_sequences)
 		return "its sequence number is out of range";
 	if (row->token >= (int64_t)d->model.shape.vocab)
 		return "its token is not of the vocabulary";
@@ -124,7 +126,7 @@ static int causal_place(struct percept_call *call, struct causal *d, const struc
 
 		if (fault)
 			return percept_fail(call, -EINVAL, "Row %u of the batch is refused: %s.", t, fault);
-		const uint32_t index = d->kv.sequences[row->sequence].n + counts[row->sequence]++;
+		const uint32_t index = d->kv[0].sequences[row->sequence].n + counts[row->sequence]++;
 
 		if (index >= d->model.shape.context)
 			return percept_fail(call, -E2BIG, "The sequence is longer than the context of %u tokens.",
@@ -135,11 +137,21 @@ static int causal_place(struct percept_call *call, struct causal *d, const struc
 	return 0;
 }
 
+/* `n` rows more of a sequence are valid; pages that were reserved for others, or that no window covers, are given back. */
+static void causal_keep(struct causal *d, uint32_t sequence, uint32_t n)
+{
+	for (uint32_t i = 0; i < 2; i++) {
+		d->kv[i].sequences[sequence].n += n;
+		kv_trim(&d->kv[i], sequence, d->kv[i].sequences[sequence].n);
+		kv_forget(&d->kv[i], sequence);
+	}
+}
+
 static int causal_step(struct percept_call *call, void *decoder, struct percept_batch *batch)
 {
 	struct causal *d = decoder;
 	struct place *places = percept_alloc(call, ((size_t)batch->n + 1) * sizeof(*places));
-	uint32_t *counts = percept_alloc(call, ((size_t)d->kv.n_sequences + 1) * sizeof(*counts));
+	uint32_t *counts = percept_alloc(call, ((size_t)d->kv[0].n_sequences + 1) * sizeof(*counts));
 
 	batch->logits = batch->hidden = NULL;
 	if (!places || !counts)
@@ -148,26 +160,27 @@ static int causal_step(struct percept_call *call, void *decoder, struct percept_
 		return percept_fail(call, -EINVAL, "A step takes at most %u rows, and %u were given.", d->max_batch, batch->n);
 	int error = causal_place(call, d, batch, places, counts);
 
-	for (uint32_t i = 0; i < d->kv.n_sequences && !error; i++) {
-		if (kv_reserve(&d->kv, i, counts[i]))
+	for (uint32_t i = 0; i < d->kv[0].n_sequences && !error; i++) {
+		if (kv_reserve(&d->kv[0], i, counts[i]) || kv_reserve(&d->kv[1], i, counts[i]))
 			error = percept_fail(call, -ENOMEM, "Memory for keys and values is out.");
 	}
 	if (!error && batch->n)
 		error = causal_forward(call, d, batch, places);
-	for (uint32_t i = 0; i < d->kv.n_sequences; i++) {
+	for (uint32_t i = 0; i < d->kv[0].n_sequences; i++) {
 		if (!counts[i])
 			continue;
-		if (error)
-			kv_trim(&d->kv, i, d->kv.sequences[i].n); /* gives back the pages that were reserved */
-		else
-			d->kv.sequences[i].n += counts[i];
+		causal_keep(d, i, error ? 0 : counts[i]);
 	}
 	return error;
 }
 
+/* Rows that a window needs may be gone: then neither half is changed. */
 static int causal_sequence_trim(void *decoder, uint32_t sequence, uint32_t length)
 {
-	return kv_trim(&((struct causal *)decoder)->kv, sequence, length);
+	struct causal *d = decoder;
+	const int error = kv_trim(&d->kv[1], sequence, length);
+
+	return error ? error : kv_trim(&d->kv[0], sequence, length);
 }
 
 static int causal_sequence_new(void *decoder, uint32_t sequence)
@@ -177,7 +190,14 @@ static int causal_sequence_new(void *decoder, uint32_t sequence)
 
 static int causal_sequence_fork(void *decoder, uint32_t from, uint32_t to, uint32_t length)
 {
-	return kv_fork(&((struct causal *)decoder)->kv, from, to, length);
+	struct causal *d = decoder;
+	int error = kv_fork(&d->kv[1], from, to, length);
+
+	if (!error)
+		error = kv_fork(&d->kv[0], from, to, length);
+	if (error && to < d->kv[0].n_sequences && to != from)
+		causal_sequence_new(decoder, to);
+	return error;
 }
 
 static void causal_sequence_free(void *decoder, uint32_t sequence)
@@ -187,7 +207,9 @@ static void causal_sequence_free(void *decoder, uint32_t sequence)
 
 static uint64_t causal_sequence_bytes(void *decoder, uint32_t sequence)
 {
-	return kv_bytes(&((const struct causal *)decoder)->kv, sequence);
+	const struct causal *d = decoder;
+
+	return kv_bytes(&d->kv[0], sequence) + kv_bytes(&d->kv[1], sequence);
 }
 
 static int causal_embed(struct percept_call *call, void *decoder, const int32_t *ids, uint32_t n, const float **embeddings)

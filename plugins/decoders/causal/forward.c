@@ -15,8 +15,8 @@ struct forward {
 	uint32_t *index, *visible; /* [T] each row's place in its sequence, and how many rows of it it sees */
 	uint32_t *first;          /* [T] in layers with a window: the first row that it sees */
 	const int32_t *far;       /* [T] 1: its sequence is beyond the length that the positions were trained for; NULL: none is */
-	float ***lists;           /* [sequences] a sequence's pages of the current layer */
-	float *const **pages;     /* [T] its sequence's list */
+	float ***lists[2];        /* [sequences] a sequence's pages of the current layer, by the layer's kind of window */
+	float *const **pages[2];  /* [T] its sequence's list */
 	uint32_t *media, *text;   /* rows that a media item owns and the others, where the hooks project; else all are text */
 	uint32_t n_media, n_text;
 	int hooked;               /* a hook failed, and said why */
@@ -163,11 +163,13 @@ static void forward_layer(struct forward *f, uint32_t i, struct nn_tensor x)
 		.heads = s->n_heads, .kv_heads = s->n_kv_heads, .visible = f->visible, .first = l->window ? f->first : NULL,
 		.scale = l->attention_scale, .softcap = s->attention_softcap, .slopes = m->slopes,
 	};
+	float *const *const *pages = (float *const *const *)f->pages[l->kv];
+	const struct nn_page_shape *shape = &f->d->kv[l->kv].shape;
 	struct nn_tensor qkv[3], h;
 
 	forward_qkv(f, i, forward_norm(f, x, &l->attention_norm), qkv);
-	nn_page_write_rows(c, &f->d->kv.shape, (float *const *const *)f->pages, f->index, qkv[1], qkv[2]);
-	h = nn_attention_paged(c, qkv[0], &f->d->kv.shape, (float *const *const *)f->pages, &how);
+	nn_page_write_rows(c, shape, pages, f->index, qkv[1], qkv[2]);
+	h = nn_attention_paged(c, qkv[0], shape, pages, &how);
 	h = forward_project(f, i, PERCEPT_PROJECT_OUT, h, s->d_model);
 	nn_add_to(c, x, l->attention_post.w ? forward_norm(f, h, &l->attention_post) : h);
 	h = forward_project(f, i, PERCEPT_PROJECT_MLP, forward_norm(f, x, &l->mlp_norm), s->d_model);
@@ -177,11 +179,34 @@ static void forward_layer(struct forward *f, uint32_t i, struct nn_tensor x)
 /* The lists of the batch's sequences become those of layer i. */
 static void forward_pages(struct forward *f, uint32_t i)
 {
-	const struct kv *kv = &f->d->kv;
+	const struct layer *l = &f->d->model.layers[i];
+	const struct kv *kv = &f->d->kv[l->kv];
 
 	for (uint32_t s = 0; s < kv->n_sequences; s++) {
-		for (uint32_t p = 0; f->lists[s] && p < kv->sequences[s].n_pages; p++)
-			f->lists[s][p] = kv->sequences[s].pages[p]->data + i * kv->stride;
+		const struct kv_sequence *q = &kv->sequences[s];
+
+		for (uint32_t p = q->gone; f->lists[l->kv][s] && p < q->n_pages; p++)
+			f->lists[l->kv][s][p] = q->pages[p]->data + l->kv_layer * kv->stride;
+	}
+}
+
+/* Room for the lists of both kinds of layers. */
+static void forward_lists(struct forward *f, const struct place *places)
+{
+	for (uint32_t k = 0; k < 2; k++) {
+		const struct kv *kv = &f->d->kv[k];
+		float ***lists = f->lists[k] = nn_memory(f->c, kv->n_sequences, sizeof(*lists));
+
+		f->pages[k] = nn_memory(f->c, f->batch->n, sizeof(*f->pages[k]));
+		for (uint32_t s = 0; !f->c->error && s < kv->n_sequences; s++)
+			lists[s] = NULL;
+		for (uint32_t t = 0; !f->c->error && t < f->batch->n; t++) {
+			const uint32_t s = places[t].sequence;
+
+			if (!lists[s])
+				lists[s] = nn_memory(f->c, kv->sequences[s].n_pages, sizeof(**lists));
+			f->pages[k][t] = lists[s];
+		}
 	}
 }
 
@@ -204,30 +229,21 @@ static void forward_far(struct forward *f, const struct place *places)
 /* Arrays that hold for all layers. */
 static void forward_place(struct forward *f, const struct place *places)
 {
-	const struct kv *kv = &f->d->kv;
 	const uint32_t n = f->batch->n, window = f->d->model.shape.window;
 	int32_t *positions = nn_memory(f->c, n, sizeof(*positions));
 
 	f->index = nn_memory(f->c, n, sizeof(*f->index));
 	f->visible = nn_memory(f->c, n, sizeof(*f->visible));
 	f->first = nn_memory(f->c, n, sizeof(*f->first));
-	f->lists = nn_memory(f->c, kv->n_sequences, sizeof(*f->lists));
-	f->pages = nn_memory(f->c, n, sizeof(*f->pages));
 	f->positions = positions;
-	for (uint32_t s = 0; !f->c->error && s < kv->n_sequences; s++)
-		f->lists[s] = NULL;
+	forward_lists(f, places);
 	for (uint32_t t = 0; !f->c->error && t < n; t++) {
-		const uint32_t s = places[t].sequence;
-
 		positions[t] = f->batch->rows[t].position[0];
 		f->index[t] = places[t].index;
 		f->visible[t] = places[t].visible;
 		f->first[t] = places[t].index + 1 > window ? places[t].index + 1 - window : 0;
 		if (places[t].begin < f->first[t])
 			f->first[t] = places[t].begin;
-		if (!f->lists[s])
-			f->lists[s] = nn_memory(f->c, kv->sequences[s].n_pages, sizeof(**f->lists));
-		f->pages[t] = f->lists[s];
 	}
 	if (!f->c->error)
 		forward_far(f, places);

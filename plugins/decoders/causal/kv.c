@@ -30,9 +30,9 @@ static void kv_page_unref(struct kv *kv, struct kv_page *page)
 	kv->pages--;
 }
 
-int kv_init(struct kv *kv, uint32_t n_layers, const struct nn_page_shape *shape, uint32_t n_sequences)
+int kv_init(struct kv *kv, uint32_t n_layers, const struct nn_page_shape *shape, uint32_t n_sequences, uint32_t window)
 {
-	*kv = (struct kv){ .n_layers = n_layers, .n_sequences = n_sequences, .shape = *shape,
+	*kv = (struct kv){ .n_layers = n_layers, .n_sequences = n_sequences, .shape = *shape, .window = window,
 			   .stride = (nn_page_floats(shape) + 15) / 16 * 16 };
 	kv->sequences = calloc(n_sequences ? n_sequences : 1, sizeof(*kv->sequences));
 	return kv->sequences ? 0 : -ENOMEM;
@@ -67,16 +67,39 @@ static uint32_t kv_pages_of(uint32_t rows)
 	return rows / KV_PAGE + (rows % KV_PAGE != 0);
 }
 
+/* The first page that a row behind `length` others sees. */
+static uint32_t kv_first(const struct kv *kv, uint32_t length)
+{
+	return kv->window && length >= kv->window ? (length + 1 - kv->window) / KV_PAGE : 0;
+}
+
 int kv_trim(struct kv *kv, uint32_t sequence, uint32_t length)
 {
 	if (sequence >= kv->n_sequences || length > kv->sequences[sequence].n)
 		return -EINVAL;
 	struct kv_sequence *s = &kv->sequences[sequence];
 
-	while (s->n_pages > kv_pages_of(length))
-		kv_page_unref(kv, s->pages[--s->n_pages]);
+	if (length && s->gone > kv_first(kv, length))
+		return -ERANGE;
+	while (s->n_pages > kv_pages_of(length)) {
+		if (--s->n_pages >= s->gone)
+			kv_page_unref(kv, s->pages[s->n_pages]);
+	}
+	if (s->gone > s->n_pages)
+		s->gone = s->n_pages;
 	s->n = length;
 	return 0;
+}
+
+void kv_forget(struct kv *kv, uint32_t sequence)
+{
+	struct kv_sequence *s = &kv->sequences[sequence];
+	const uint32_t first = kv_first(kv, s->n > KV_SLACK ? s->n - KV_SLACK : 0);
+
+	for (; s->gone < first && s->gone < s->n_pages; s->gone++) {
+		kv_page_unref(kv, s->pages[s->gone]);
+		s->pages[s->gone] = NULL;
+	}
 }
 
 int kv_fork(struct kv *kv, uint32_t from, uint32_t to, uint32_t length)
@@ -88,13 +111,17 @@ int kv_fork(struct kv *kv, uint32_t from, uint32_t to, uint32_t length)
 	struct kv_sequence *source = &kv->sequences[from], *target = &kv->sequences[to];
 	const uint32_t n = kv_pages_of(length);
 
+	if (length && source->gone > kv_first(kv, length))
+		return -ERANGE;
 	if (kv_grow(target, n))
 		return -ENOMEM;
 	kv_trim(kv, to, 0);
 	for (uint32_t i = 0; i < n; i++) {
 		target->pages[i] = source->pages[i];
-		target->pages[i]->refs++;
+		if (i >= source->gone)
+			target->pages[i]->refs++;
 	}
+	target->gone = n ? source->gone : 0;
 	target->n = length;
 	target->n_pages = n;
 	return 0;
@@ -104,7 +131,8 @@ uint64_t kv_bytes(const struct kv *kv, uint32_t sequence)
 {
 	if (sequence == UINT32_MAX)
 		return kv->pages * kv_page_bytes(kv);
-	return sequence < kv->n_sequences ? kv->sequences[sequence].n_pages * kv_page_bytes(kv) : 0;
+	return sequence < kv->n_sequences ? (kv->sequences[sequence].n_pages - kv->sequences[sequence].gone) * kv_page_bytes(kv) :
+					      0;
 }
 
 int kv_reserve(struct kv *kv, uint32_t sequence, uint32_t extra)

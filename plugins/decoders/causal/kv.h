@@ -6,7 +6,8 @@
 
 #include "sdk/nn/ops.h"
 
-enum { KV_PAGE = NN_PAGE };
+/* KV_SLACK: rows that are kept before a window, so that a sequence can be cut a little. */
+enum { KV_PAGE = NN_PAGE, KV_SLACK = 128 };
 
 /* KV_PAGE rows of every layer: `stride` floats a layer, each a page as sdk/nn lays it out. Aligned to 64. */
 struct kv_page {
@@ -15,12 +16,15 @@ struct kv_page {
 };
 
 struct kv_sequence {
-	struct kv_page **pages;
+	struct kv_page **pages;    /* NULL: given up, before every window */
 	uint32_t n, n_pages, room; /* rows, pages, places in `pages` */
+	uint32_t gone;             /* pages that were given up, the first ones */
 };
 
+/* Layers that see equally far share one of these. */
 struct kv {
 	uint32_t n_layers, n_sequences;
+	uint32_t window;                 /* rows that a row sees, itself included; 0: all */
 	struct nn_page_shape shape;
 	size_t stride;                   /* floats of a layer in a page */
 	uint64_t pages;                  /* alive */
@@ -28,15 +32,18 @@ struct kv {
 };
 
 /* -ENOMEM or 0. *shape is that of one layer. [any] */
-int kv_init(struct kv *kv, uint32_t n_layers, const struct nn_page_shape *shape, uint32_t n_sequences);
+int kv_init(struct kv *kv, uint32_t n_layers, const struct nn_page_shape *shape, uint32_t n_sequences, uint32_t window);
 void kv_fini(struct kv *kv);
-/* Sequence `to` begins with the first `length` rows of `from`; what it held before is dropped. -EINVAL, -ENOMEM. [one] */
+/* Sequence `to` begins with the first `length` rows of `from`; what it held before is dropped. -EINVAL, -ENOMEM; -ERANGE if
+ * rows that the window of the next one covers were given up. [one] */
 int kv_fork(struct kv *kv, uint32_t from, uint32_t to, uint32_t length);
-/* Keeps the first `length` rows. -EINVAL if there are fewer. [one] */
+/* Keeps the first `length` rows. -EINVAL if there are fewer, -ERANGE as above. [one] */
 int kv_trim(struct kv *kv, uint32_t sequence, uint32_t length);
 /* Bytes of a sequence's pages, shared ones counted whole; UINT32_MAX: of all pages. */
 uint64_t kv_bytes(const struct kv *kv, uint32_t sequence);
 /* Makes rows [n, n + extra) writable: pages of its own from the row n on. On failure the rows are as before. [one] */
 int kv_reserve(struct kv *kv, uint32_t sequence, uint32_t extra);
+/* Gives up the pages that no window covers any more. [one] */
+void kv_forget(struct kv *kv, uint32_t sequence);
 
 #endif

@@ -127,6 +127,8 @@ static int model_load(struct model *m, struct nn_error *error)
 	for (uint32_t i = 0; i < s->n_layers; i++) {
 		m->layers[i].attention_scale = s->attention_scale;
 		m->layers[i].window = m->slides && m->slides[i] ? s->window : 0;
+		m->layers[i].kv = m->layers[i].window != 0;
+		m->layers[i].kv_layer = m->kv_layers[m->layers[i].kv]++;
 	}
 	/* A file without a head of its own has the embeddings as its head. */
 	m->head = nn_load_maybe(&m->head_loader, s->vocab, s->d_model, m->gguf ? "output.weight" : "lm_head.weight");

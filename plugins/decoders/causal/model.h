@@ -65,6 +65,7 @@ struct layer {
 	const struct nn_weight *q_down, *kv_down, *kv_up;
 	struct norm q_down_norm, kv_down_norm;
 	uint32_t window;                           /* rows it sees; 0: all */
+	uint32_t kv, kv_layer;                     /* which keys and values, 1 where there is a window; its number in them */
 	uint32_t rope;                             /* which of the model's */
 	float attention_scale;
 };
@@ -85,6 +86,7 @@ struct model {
 	unsigned char *slides;          /* [n_layers] which layers have a window; NULL: none */
 	struct norm norm;
 	struct layer *layers;
+	uint32_t kv_layers[2];          /* without and with a window */
 	uint64_t weight_bytes;          /* of the tensors above */
 	int32_t *end;                   /* tokens that end an answer */
 	uint32_t n_end;

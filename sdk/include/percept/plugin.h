@@ -430,7 +430,8 @@ struct percept_decoder {
 	 * which other rows share the batch. On failure the sequences are as before. */
 	int (*step)(struct percept_call *call, void *decoder, struct percept_batch *batch);
 	/* Sequences, the decoder's own storage. [one] with step. A sequence begins empty; none of these fails but for
-	 * memory or a sequence number out of range. */
+	 * memory or a sequence number out of range; fork and trim also with -ERANGE, where layers with a sliding window
+	 * have given up rows that the next one would see: the host prefills anew. */
 	int (*sequence_new)(void *decoder, uint32_t sequence);
 	int (*sequence_fork)(void *decoder, uint32_t from, uint32_t to, uint32_t length); /* (optional) `to` shares the first `length` rows */
 	int (*sequence_trim)(void *decoder, uint32_t sequence, uint32_t length);          /* (optional) */
