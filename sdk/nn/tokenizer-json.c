@@ -146,7 +146,7 @@ static enum piece_form json_piece_form(const cJSON *decoder, int depth)
 	return form;
 }
 
-static int json_load_parts(struct nn_tokenizer *t, const cJSON *root, const cJSON *config, struct nn_error *error)
+int tokenizer_load_json(struct nn_tokenizer *t, const cJSON *root, const cJSON *config, struct nn_error *error)
 {
 	int failed;
 
@@ -179,7 +179,7 @@ int tokenizer_load(struct nn_tokenizer *t, const char *json, size_t bytes, const
 
 	if (!root)
 		return nn_fail(error, -EINVAL, "tokenizer.json is not JSON, or memory is out.");
-	failed = json_load_parts(t, root, config, error);
+	failed = tokenizer_load_json(t, root, config, error);
 	cJSON_Delete(root);
 	if (failed)
 		nn_fail(error, failed, "There is not enough memory for the tokenizer.");

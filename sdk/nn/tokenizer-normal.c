@@ -154,6 +154,16 @@ static int normal_run_charsmap(const struct normal *normal, struct text *text)
 	return charsmap_run(normal->map, text);
 }
 
+static int normal_run_clean(const struct normal *normal, struct text *text)
+{
+	return clean_run(text);
+}
+
+static int normal_run_lower_words(const struct normal *normal, struct text *text)
+{
+	return clean_lower(text);
+}
+
 int normal_add_charsmap(struct normal_list *list, struct charsmap *m)
 {
 	if (!m || text_reserve(&list->items, &list->room, list->n + 1, sizeof(*list->items))) {
@@ -270,6 +280,8 @@ static const struct {
 	{"Strip", normal_run_strip, normal_open_strip, 0},
 	{"Prepend", normal_run_prepend, normal_open_prepend, 0},
 	{"Replace", normal_run_replace, normal_open_replace, 0},
+	{"Clean", normal_run_clean, normal_open_none, 0}, /* of OpenCLIP only, as the next */
+	{"LowercaseWords", normal_run_lower_words, normal_open_none, 0},
 	{"Words", normal_run_words, normal_open_none, 0}, /* of GGUF files only */
 };
 

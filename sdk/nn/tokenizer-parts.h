@@ -68,6 +68,11 @@ void normal_fini(struct normal_list *list);
 struct charsmap *charsmap_new(const unsigned char *blob, size_t n, int prefix, int collapse, struct nn_error *error);
 int charsmap_run(const struct charsmap *m, struct text *text);
 void charsmap_free(struct charsmap *m);
+/* clean: OpenCLIP's repairs of a text, and small letters as Python makes them. */
+int clean_run(struct text *text);
+int clean_lower(struct text *text);
+/* A tokenizer.json of OpenCLIP's compressed list of merges; NULL and *error. */
+cJSON *clip_tokenizer_json(const unsigned char *bytes, size_t n, struct nn_error *error);
 /* Appends it to a list, which owns it; NULL: nothing. */
 int normal_add_charsmap(struct normal_list *list, struct charsmap *m);
 
@@ -184,6 +189,8 @@ struct nn_gguf;
 int tokenizer_load_gguf(struct nn_tokenizer *t, const struct nn_gguf *g, const char *name, struct nn_error *error);
 int tokenizer_load_sentencepiece(struct nn_tokenizer *t, const unsigned char *bytes, size_t n, const cJSON *config,
 				 struct nn_error *error);
+/* Fills *t from a parsed tokenizer.json. */
+int tokenizer_load_json(struct nn_tokenizer *t, const cJSON *root, const cJSON *config, struct nn_error *error);
 /* Fills *t from tokenizer.json's text; `config` is tokenizer_config.json or NULL. */
 int tokenizer_load(struct nn_tokenizer *t, const char *json, size_t bytes, const cJSON *config, struct nn_error *error);
 

@@ -168,6 +168,18 @@ static struct nn_tokenizer *tokenizer_from_sentencepiece(const struct text *text
 	return nn_tokenizer_parse_sentencepiece(text->data, text->n, config->data, config->n, error);
 }
 
+static struct nn_tokenizer *tokenizer_from_clip(const struct text *text, const struct text *config, struct nn_error *error)
+{
+	struct nn_tokenizer *t = tokenizer_new();
+	cJSON *json = clip_tokenizer_json((const unsigned char *)text->data, text->n, error);
+	cJSON *settings = config->data ? cJSON_ParseWithLength(config->data, config->n) : NULL;
+	int failed = !t ? -ENOMEM : json ? tokenizer_load_json(t, json, settings, error) : -EINVAL;
+
+	cJSON_Delete(json);
+	cJSON_Delete(settings);
+	return tokenizer_finish(t, failed, error);
+}
+
 /* A GGUF file may be larger than what is read of it: it is mapped. */
 static struct nn_tokenizer *tokenizer_open_gguf(const char *path, struct nn_error *error)
 {
@@ -190,6 +202,7 @@ static const struct {
 	{"tokenizer.json", tokenizer_from_json},
 	{"tokenizer.model", tokenizer_from_sentencepiece},
 	{"spiece.model", tokenizer_from_sentencepiece},
+	{"bpe_simple_vocab_16e6.txt.gz", tokenizer_from_clip},
 };
 
 struct nn_tokenizer *nn_tokenizer_open(const char *path, struct nn_error *error)
