@@ -179,7 +179,8 @@ static int gguf_entry_compare(const void *a, const void *b)
 /* Sorted by name: duplicates lie side by side. */
 static int gguf_unique(const struct gguf_reader *r, void *entries, size_t n, size_t size, const char *what)
 {
-	qsort(entries, n, size, gguf_entry_compare);
+	if (n)
+		qsort(entries, n, size, gguf_entry_compare);
 	for (size_t i = 1; i < n; i++) {
 		const struct nn_gguf_text *a = (const void *)((char *)entries + (i - 1) * size);
 
@@ -246,7 +247,8 @@ static int gguf_place(struct gguf_reader *r, struct nn_gguf *g, size_t alignment
 	start = (start + alignment - 1) / alignment * alignment;
 	if (g->n_tensors && start > size)
 		return gguf_cut(r, "the padding behind the header");
-	qsort(g->tensors, g->n_tensors, sizeof(*g->tensors), gguf_offset_compare);
+	if (g->n_tensors)
+		qsort(g->tensors, g->n_tensors, sizeof(*g->tensors), gguf_offset_compare);
 	for (uint64_t i = 0; i < g->n_tensors; i++) {
 		struct nn_gguf_tensor *t = &g->tensors[i];
 		uint64_t offset = (uintptr_t)t->data;
