@@ -11,7 +11,7 @@
 
 #include "tests/plugins/host.h"
 
-enum { ROWS = 80, LONG = 420, VOCAB_MAX = 1024 };
+enum { ROWS = 60, CONTEXT = 64, LONG = 250, VOCAB_MAX = 1024 };
 
 struct fixture {
 	const struct percept_decoder *ops;
@@ -45,7 +45,7 @@ static int open_model(void **state, int64_t rows)
 
 static int open_decoder(void **state)
 {
-	return open_model(state, 100);
+	return open_model(state, CONTEXT);
 }
 
 static int open_long(void **state)
@@ -157,11 +157,11 @@ static void a_trim_forgets(void **state)
 	struct fixture *f = *state;
 	float expected[VOCAB_MAX], got[VOCAB_MAX];
 
-	extend(f, 0, 0, 70, expected);
+	extend(f, 0, 0, ROWS, expected);
 	assert_int_equal(f->ops->sequence_trim(f->decoder, 0, 31), 0);
-	extend(f, 0, 31, 70, got);
+	extend(f, 0, 31, ROWS, got);
 	assert_same(f, expected, got);
-	assert_int_equal(f->ops->sequence_trim(f->decoder, 0, 71), -EINVAL);
+	assert_int_equal(f->ops->sequence_trim(f->decoder, 0, ROWS + 1), -EINVAL);
 	assert_int_equal(f->ops->sequence_fork(f->decoder, 0, 9, 1), -EINVAL);
 }
 
@@ -169,15 +169,15 @@ static void a_refused_step_leaves_sequences_as_they_were(void **state)
 {
 	struct fixture *f = *state;
 	float expected[VOCAB_MAX], got[VOCAB_MAX];
-	struct percept_row rows[80];
+	struct percept_row rows[CONTEXT];
 	struct percept_batch b;
 
 	extend(f, 0, 0, 30, expected);
-	for (uint32_t i = 0; i < 80; i++)
+	for (uint32_t i = 0; i < CONTEXT; i++)
 		rows[i] = row(0, 30 + i);
-	/* The context is 100 rows. */
-	assert_int_equal(step(f, rows, 80, NULL, &b), -E2BIG);
-	assert_non_null(strstr(f->host.text, "100"));
+	/* The context is full before the last of them. */
+	assert_int_equal(step(f, rows, CONTEXT, NULL, &b), -E2BIG);
+	assert_non_null(strstr(f->host.text, "64"));
 	rows[3].token = (int32_t)f->info.vocab;
 	assert_int_equal(step(f, rows, 5, NULL, &b), -EINVAL);
 	rows[3].token = -1;
@@ -367,7 +367,7 @@ static void a_windows_rows_are_enough(void **state)
 	const uint64_t bytes = f->ops->sequence_bytes(f->decoder, 2);
 
 	assert_int_equal(f->ops->sequence_bytes(f->decoder, 0), bytes);
-	assert_int_equal(f->ops->sequence_trim(f->decoder, 2, 200), -ERANGE);
+	assert_int_equal(f->ops->sequence_trim(f->decoder, 2, 30), -ERANGE);
 	assert_int_equal(f->ops->sequence_fork(f->decoder, 2, 3, 40), -ERANGE);
 	assert_int_equal(f->ops->sequence_bytes(f->decoder, 2), bytes);
 	assert_int_equal(f->ops->sequence_bytes(f->decoder, 3), 0);
@@ -379,7 +379,7 @@ static void a_windows_rows_are_enough(void **state)
 	assert_same(f, expected, got);
 	/* A sequence of all its rows is larger. */
 	extend(f, 1, 0, ROWS, got);
-	assert_true(bytes < f->ops->sequence_bytes(f->decoder, 1) * (LONG / ROWS) * 2 / 3);
+	assert_true(bytes < f->ops->sequence_bytes(f->decoder, 1) * (LONG / ROWS) * 3 / 4);
 	for (uint32_t i = 0; i < 4; i++)
 		f->ops->sequence_free(f->decoder, i);
 	assert_int_equal(f->ops->sequence_bytes(f->decoder, UINT32_MAX), 0);
