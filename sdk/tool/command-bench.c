@@ -1,47 +1,120 @@
-/* command-bench.c - how fast this machine is, and an assistant on it. */
+/* command-bench.c - how fast this machine is, and a model or an assistant on it. */
 #include "sdk/tool/bench.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 struct bench_values {
-	struct tool_number threads, runs, prompt, answer;
+	const char *threads, *prefill, *decode, *context, *batch;
+	struct tool_number runs;
 	int machine;
 };
 
+#define BENCH_NUMBERS(name, member, help) {0, name, TOOL_TEXT, offsetof(struct bench_values, member), 0, 0, "N[,N]...", help, NULL}
+
 static const struct tool_option bench_options[] = {
-	{0, "threads", TOOL_WHOLE, offsetof(struct bench_values, threads), 1, 1024, "N", "of the machine's part (else: all)", NULL},
-	{0, "runs", TOOL_WHOLE, offsetof(struct bench_values, runs), 1, 64, "N", "of each measurement (else: 5)", NULL},
-	{0, "prefill", TOOL_WHOLE, offsetof(struct bench_values, prompt), 1, 1000000, "N", "words of the prompt (else: 64)", NULL},
-	{0, "decode", TOOL_WHOLE, offsetof(struct bench_values, answer), 2, 1000000, "N", "tokens of the answer (else: 64)", NULL},
+	BENCH_NUMBERS("threads", threads, "threads that compute (else: 1 and all of the machine's)"),
+	BENCH_NUMBERS("prefill", prefill, "tokens of the prompt (else: 32,128,512,2048)"),
+	BENCH_NUMBERS("decode", decode, "tokens of the answer (else: 64)"),
+	BENCH_NUMBERS("context", context, "tokens before the answer (else: 0,512,4096)"),
+	BENCH_NUMBERS("batch", batch, "requests at once (else: 1,2,4,8)"),
+	{0, "runs", TOOL_WHOLE, offsetof(struct bench_values, runs), 1, 64, "N", "of each measurement (else: 3)", NULL},
 	{0, "machine", TOOL_FLAG, offsetof(struct bench_values, machine), 0, 0, NULL, "measure the machine only", NULL},
 	{0},
 };
 
-static unsigned bench_value(struct tool_number n, unsigned usual)
+/* "1,2,8" to numbers from `min` to `max`. */
+static int bench_read_list(struct tool *tool, struct bench_list *list, const char *text, const char *name, unsigned min, unsigned max)
 {
-	return n.set ? (unsigned)n.value : usual;
+	for (list->n = 0; list->n < BENCH_LIST; text++) {
+		char *end;
+		unsigned long n = strtoul(text, &end, 10);
+		if (end == text || *text == '-' || *text == '+' || n < min || n > max)
+			break;
+		list->value[list->n++] = (unsigned)n;
+		text = end;
+		if (*text == '\0')
+			return 0;
+		if (*text != ',')
+			break;
+	}
+	return tool_say(tool, TOOL_USAGE, "--%s takes up to %d numbers from %u to %u with commas between them.", name, BENCH_LIST, min, max);
 }
 
-static int bench_print_json(struct tool *tool, const struct bench_machine *m, const struct bench_assistant *a)
+static int bench_plan(struct tool *tool, const struct bench_values *v, struct bench_plan *plan)
+{
+	char threads[32];
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	const struct {
+		struct bench_list *list;
+		const char *text, *usual, *name;
+		unsigned min, max;
+	} lists[] = {
+		{&plan->threads, v->threads, threads, "threads", 1, 1024},
+		{&plan->prefill, v->prefill, "32,128,512,2048", "prefill", 1, 1000000},
+		{&plan->decode, v->decode, "64", "decode", 1, 1000000},
+		{&plan->context, v->context, "0,512,4096", "context", 0, 1000000},
+		{&plan->batch, v->batch, "1,2,4,8", "batch", 1, BENCH_BATCH},
+	};
+	snprintf(threads, sizeof threads, cpus > 1 ? "1,%ld" : "1", cpus);
+	plan->runs = v->runs.set ? (unsigned)v->runs.value : 3;
+	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+		int r = bench_read_list(tool, lists[i].list, lists[i].text ? lists[i].text : lists[i].usual, lists[i].name, lists[i].min,
+					lists[i].max);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static void bench_json_cells(cJSON *json, const char *name, const struct bench_cell *cells, size_t n, int decode)
+{
+	cJSON *list = cJSON_AddArrayToObject(json, name);
+	for (size_t i = 0; i < n; i++) {
+		cJSON *cell = cJSON_CreateObject();
+		cJSON_AddItemToArray(list, cell);
+		cJSON_AddNumberToObject(cell, "tokens", cells[i].tokens);
+		if (decode)
+			cJSON_AddNumberToObject(cell, "context", cells[i].context);
+		cJSON_AddNumberToObject(cell, "threads", cells[i].threads);
+		cJSON_AddNumberToObject(cell, "batch", cells[i].batch);
+		if (cells[i].per_second > 0)
+			cJSON_AddNumberToObject(cell, "tokens_per_second", cells[i].per_second);
+		else
+			cJSON_AddNullToObject(cell, "tokens_per_second");
+	}
+}
+
+/* {"1": x, "2": y} */
+static void bench_json_machines(cJSON *json, const char *name, const struct bench_report *r, size_t offset)
+{
+	cJSON *object = cJSON_AddObjectToObject(json, name);
+	for (size_t i = 0; i < r->n_machines; i++) {
+		char threads[16];
+		double value;
+		memcpy(&value, (const char *)&r->machines[i] + offset, sizeof value);
+		snprintf(threads, sizeof threads, "%u", r->machines[i].threads);
+		if (value > 0)
+			cJSON_AddNumberToObject(object, threads, value);
+	}
+}
+
+static int bench_print_json(struct tool *tool, const struct bench_report *r, const char *model)
 {
 	cJSON *json = cJSON_CreateObject();
-	cJSON *machine = cJSON_AddObjectToObject(json, "machine");
-	cJSON_AddNumberToObject(machine, "threads", m->threads);
-	cJSON_AddStringToObject(machine, "vectors", m->vectors);
-	cJSON_AddNumberToObject(machine, "read_gb_per_second", m->read_gb_per_second);
-	cJSON_AddNumberToObject(machine, "giga_multiply_adds_per_second", m->giga_multiply_adds);
-	if (a) {
-		cJSON *assistant = cJSON_AddObjectToObject(json, "assistant");
-		cJSON_AddStringToObject(assistant, "name", tool->assistant ? tool->assistant : "default");
-		cJSON_AddNumberToObject(assistant, "prefill_tokens", a->prefill_tokens);
-		cJSON_AddNumberToObject(assistant, "prefill_tokens_per_second", a->prefill_per_second);
-		cJSON_AddNumberToObject(assistant, "decode_tokens", a->decode_tokens);
-		cJSON_AddNumberToObject(assistant, "decode_tokens_per_second", a->decode_per_second);
-		cJSON_AddNumberToObject(assistant, "first_token_ms", a->first_token_ms);
-		cJSON_AddNumberToObject(assistant, "encode_ms", a->encode_ms);
-	}
+	if (model)
+		cJSON_AddStringToObject(json, "model", model);
+	bench_json_cells(json, "prefill", r->prefill, r->n_prefill, 0);
+	bench_json_cells(json, "decode", r->decode, r->n_decode, 1);
+	bench_json_machines(json, "bandwidth_gb_per_second", r, offsetof(struct bench_machine, read_gb_per_second));
+	bench_json_machines(json, "giga_multiply_adds_per_second", r, offsetof(struct bench_machine, giga_multiply_adds));
+	bench_json_machines(json, "giga_multiply_adds_8_bit_per_second", r, offsetof(struct bench_machine, giga_multiply_adds8));
+	cJSON_AddStringToObject(json, "vectors", r->machines[0].vectors);
+	cJSON_AddNumberToObject(json, "memory_bytes", r->memory_bytes);
+	cJSON_AddNumberToObject(json, "first_token_ms", r->first_token_ms);
+	cJSON_AddNumberToObject(json, "encode_ms", r->encode_ms);
 	char *text = cJSON_PrintUnformatted(json);
 	cJSON_Delete(json);
 	if (!text)
@@ -51,59 +124,76 @@ static int bench_print_json(struct tool *tool, const struct bench_machine *m, co
 	return TOOL_DONE;
 }
 
-static int bench_print(struct tool *tool, const struct bench_machine *m, const struct bench_assistant *a)
+static void bench_print_cells(struct tool_table *t, const char *name, const struct bench_cell *cells, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		table_cell(t, "%s", name);
+		table_cell(t, "%u", cells[i].threads);
+		table_cell(t, "%u", cells[i].batch);
+		table_cell(t, "%u", cells[i].context);
+		table_cell(t, "%u", cells[i].tokens);
+		if (cells[i].per_second > 0)
+			table_cell(t, "%.1f", cells[i].per_second);
+		else
+			table_cell(t, "no room");
+	}
+}
+
+static int bench_print(const struct bench_report *r)
 {
 	struct tool_table t;
-	table_init(&t, "MEASURED|VALUE|WITH");
-	table_cell(&t, "memory read");
-	table_cell(&t, "%.1f GB/s", m->read_gb_per_second);
-	table_cell(&t, "%u threads", m->threads);
-	table_cell(&t, "multiply-adds");
-	table_cell(&t, "%.1f G/s", m->giga_multiply_adds);
-	table_cell(&t, "%u threads, f32, %s", m->threads, m->vectors);
-	if (a) {
-		table_cell(&t, "prefill");
-		table_cell(&t, "%.1f tokens/s", a->prefill_per_second);
-		table_cell(&t, "%.0f tokens, %s", a->prefill_tokens, tool->assistant ? tool->assistant : "default");
-		table_cell(&t, "decode");
-		table_cell(&t, "%.1f tokens/s", a->decode_per_second);
-		table_cell(&t, "%.0f tokens", a->decode_tokens);
-		table_cell(&t, "first token");
-		table_cell(&t, "%.1f ms", a->first_token_ms);
-		table_cell(&t, "the same prompt");
+	char bytes[32];
+	for (size_t i = 0; i < r->n_machines; i++) {
+		const struct bench_machine *m = &r->machines[i];
+		printf("%u thread%s: memory read at %.1f GB/s; multiply-adds %.1f G/s in f32", m->threads, m->threads == 1 ? "" : "s",
+		       m->read_gb_per_second, m->giga_multiply_adds);
+		if (m->giga_multiply_adds8 > 0)
+			printf(", %.1f G/s in 8 bits", m->giga_multiply_adds8);
+		printf(" (%s)\n", m->vectors);
 	}
-	if (a && a->encode_ms > 0) {
-		table_cell(&t, "picture encoded");
-		table_cell(&t, "%.1f ms", a->encode_ms);
-		table_cell(&t, "224 x 224, never seen before");
-	}
+	if (!r->n_prefill && !r->n_decode)
+		return TOOL_DONE;
+	printf("assistant: %s in memory, first token of the first prompt after %.1f ms", tool_bytes(r->memory_bytes, bytes), r->first_token_ms);
+	if (r->encode_ms > 0)
+		printf(", a picture of 224 x 224 encoded in %.1f ms", r->encode_ms);
+	printf("\n\n");
+	table_init(&t, "MEASURED|THREADS|BATCH|CONTEXT|TOKENS|TOKENS/S");
+	bench_print_cells(&t, "prefill", r->prefill, r->n_prefill);
+	bench_print_cells(&t, "decode", r->decode, r->n_decode);
 	return table_print(&t);
 }
 
 static int bench_run(struct tool *tool, const void *values, const struct tool_items *items)
 {
 	const struct bench_values *v = values;
-	struct bench_machine machine;
-	struct bench_assistant assistant;
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	(void)items;
-	bench_machine(&machine, bench_value(v->threads, cpus > 0 ? (unsigned)cpus : 1));
-	if (!v->machine) {
-		int r = bench_assistant(tool, &assistant, bench_value(v->runs, 5), bench_value(v->prompt, 64), bench_value(v->answer, 64));
-		if (r)
-			return r;
-	}
-	return tool->json ? bench_print_json(tool, &machine, v->machine ? NULL : &assistant)
-			  : bench_print(tool, &machine, v->machine ? NULL : &assistant);
+	struct bench_report report = {0};
+	struct bench_plan plan = {.model = items->n ? items->list[0].text : NULL};
+	int r = bench_plan(tool, v, &plan);
+	if (r)
+		return r;
+	/* A running daemon has the threads that it has. */
+	if (!plan.model && !v->threads && plan.threads.n > 1)
+		plan.threads.value[0] = plan.threads.value[--plan.threads.n];
+	for (; report.n_machines < plan.threads.n; report.n_machines++)
+		bench_machine(&report.machines[report.n_machines], plan.threads.value[report.n_machines]);
+	if (!v->machine)
+		r = bench_measure(tool, &plan, &report);
+	if (!r)
+		r = tool->json ? bench_print_json(tool, &report, plan.model) : bench_print(&report);
+	bench_report_fini(&report);
+	return r;
 }
 
 const struct tool_command command_bench = {
 	.name = "bench",
-	.arguments = "",
-	.summary = "how fast this machine is, and an assistant on it",
-	.details = "Measures how fast the memory is read and numbers are multiplied here, then asks the assistant (-A) several times\n"
-		   "and takes the medians of the daemon's timings.",
+	.arguments = "[MODEL]",
+	.summary = "how fast this machine is, and a model or an assistant on it",
+	.details = "Measures how fast memory is read and numbers are multiplied here, then prefill and decode, by the engine's own\n"
+		   "times. With MODEL, a name or a path, in a daemon of its own with each number of threads; without, the assistant\n"
+		   "(-A) of the running daemon. Medians. Several requests at once count together.\n\n"
+		   "  percept bench SmolLM2-135M-Instruct.Q4_1.gguf --threads 1,2 --prefill 512 --decode 64 --context 0 --batch 1",
 	.options = bench_options,
 	.values = sizeof(struct bench_values),
+	.max_words = 1,
 	.run = bench_run,
 };
