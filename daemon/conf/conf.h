@@ -13,6 +13,7 @@ struct conf_daemon {
 	uint64_t encode_threads; /* 0: chosen by the engine */
 	char *models;            /* folders, colon-separated; NULL: none named */
 	char *plugins;
+	uint64_t stall_ms;       /* of a step with prompts, an engine */
 	uint64_t cache_bytes;    /* of embeddings, an assistant */
 	uint64_t log;            /* enum log_level; CONF_UNSET: PERCEPT_LOG decides */
 	uint64_t max_line, max_tail;

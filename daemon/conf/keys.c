@@ -24,6 +24,7 @@ const struct conf_key conf_keys[] = {
 	DAEMON("plugins", plugins, CONF_FOLDERS, 0, 0, NULL, "folders of plugins"),
 	DAEMON("cache", cache_bytes, CONF_SIZE, 0, 1024 * GIB, "256M", "embeddings kept, an assistant"),
 	DAEMON("log", log, CONF_LEVEL, 0, 3, NULL, "error, warn, info or debug"),
+	DAEMON("stall", stall_ms, CONF_TIME, 1, 3600000, "200ms", "that a long prompt may hold up other answers"),
 	DAEMON("max_line", max_line, CONF_SIZE, 4 * KIB, 64 * MIB, "1M", "a request's line"),
 	DAEMON("max_tail", max_tail, CONF_SIZE, 4 * KIB, 64 * MIB, "64M", "a request's binary data"),
 	DAEMON("max_connections", max_connections, CONF_COUNT, 1, 1000000, "4096", "connections"),

@@ -8,7 +8,8 @@
 #include "daemon/engine/scheduler.h"
 #include "sdk/wire/schema.h"
 
-#define OPEN_CHUNK 128 /* prompt rows a step, if the assistant does not say */
+#define OPEN_CHUNK 512 /* prompt rows a step, at most, if the assistant does not say */
+#define OPEN_STALL_MS 200
 #define OPEN_CACHE_BYTES ((double)(256u << 20))
 #define OPEN_MAX_THREADS 1024
 
@@ -54,7 +55,8 @@ static void open_run(struct worker_job *job)
 	if (assembly_open(&engine->assembly, params, engine->program, &call, error) == 0) {
 		engine->assembly.pulses = &engine->pulses;
 		engine->scheduler = scheduler_new(&engine->assembly, engine->decode_pool,
-						  open_number(params, "prefill_chunk", OPEN_CHUNK, 65536));
+						  open_number(params, "prefill_chunk", OPEN_CHUNK, 65536),
+						  open_number(params, "stall_ms", OPEN_STALL_MS, 3600000));
 		if (!engine->scheduler) {
 			assembly_close(&engine->assembly);
 			wire_error_set(error, WIRE_INTERNAL, "Memory or threads are out.");

@@ -1,9 +1,11 @@
 /* scheduler-batch.c - one step: who puts which rows into it, and what comes out for whom. */
 #include <errno.h>
 
+#include "daemon/base/clock.h"
 #include "daemon/engine/scheduler-impl.h"
 
 #define BATCH_LEAST_SHARE 16
+#define BATCH_FIRST 64 /* prompt rows of a step as long as nobody knows what one takes */
 
 /* The stream's prompt is through. */
 static int batch_is_decoding(const struct stream *stream)
@@ -72,10 +74,29 @@ static void batch_refuse_span(struct scheduler *scheduler, struct stream *stream
 	stream_end(scheduler, stream, NULL);
 }
 
+/* Prompt rows of the next step: as many as the time that others may be held up for allows. */
+static uint32_t batch_budget(const struct scheduler *scheduler)
+{
+	double rows = scheduler->row_ms > 0 ? scheduler->stall / scheduler->row_ms : BATCH_FIRST;
+
+	if (rows >= scheduler->chunk)
+		return scheduler->chunk;
+	return rows > BATCH_LEAST_SHARE ? (uint32_t)rows : BATCH_LEAST_SHARE;
+}
+
+/* The step took `ms`. Steps of few rows tell nothing: reading the weights is what they take. */
+static void batch_learn(struct scheduler *scheduler, double ms)
+{
+	double row = ms / scheduler->n_rows;
+
+	if (scheduler->n_rows >= BATCH_LEAST_SHARE)
+		scheduler->row_ms = scheduler->row_ms > 0 ? 0.6 * scheduler->row_ms + 0.4 * row : row;
+}
+
 uint32_t scheduler_fill(struct scheduler *scheduler)
 {
 	struct list *node, *after;
-	uint32_t prefilling = 0, budget = scheduler->chunk;
+	uint32_t prefilling = 0, budget = batch_budget(scheduler);
 
 	scheduler->n_rows = scheduler->n_wanting = 0;
 	list_each(node, after, &scheduler->streams) {
@@ -206,8 +227,11 @@ void scheduler_run(struct scheduler *scheduler)
 	struct percept_batch batch;
 	struct list *node, *after;
 	uint64_t rows = 0;
+	double start = clock_now_ms();
 	int r = batch_step(scheduler, &batch, 0, scheduler->n_rows);
 
+	if (!r)
+		batch_learn(scheduler, clock_now_ms() - start);
 	scheduler->steps++;
 	if (r) {
 		batch_run_alone(scheduler);

@@ -35,7 +35,8 @@ struct stream {
 
 struct scheduler {
 	struct assembly *assembly;
-	uint32_t chunk;
+	uint32_t chunk;      /* prompt rows of a step, at most */
+	double stall, row_ms; /* milliseconds that a step with prompts may take; that a row of one took lately, 0: none yet */
 	struct worker_thread thread;
 
 	/* The gate guards inbox, woken and ending; everything below it is the thread's. */

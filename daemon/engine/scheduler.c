@@ -86,7 +86,7 @@ static void scheduler_main(void *arg)
 	}
 }
 
-struct scheduler *scheduler_new(struct assembly *assembly, struct nn_pool *pool, uint32_t chunk)
+struct scheduler *scheduler_new(struct assembly *assembly, struct nn_pool *pool, uint32_t chunk, double stall_ms)
 {
 	struct scheduler *scheduler = calloc(1, sizeof(*scheduler));
 
@@ -97,6 +97,7 @@ struct scheduler *scheduler_new(struct assembly *assembly, struct nn_pool *pool,
 	list_init(&scheduler->streams);
 	scheduler->assembly = assembly;
 	scheduler->chunk = chunk;
+	scheduler->stall = stall_ms;
 	scheduler->n_sequences = assembly->max_sequences;
 	scheduler->room = chunk + assembly->max_sequences;
 	if (scheduler->room > assembly->info.max_batch)

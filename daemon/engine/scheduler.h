@@ -6,9 +6,9 @@
 
 struct scheduler;
 
-/* Starts the decode thread for an assembly that stays. `chunk`: prompt rows of one step at most, so that long prompts do
- * not stall others' decoding. NULL when memory or threads are out. [any] */
-struct scheduler *scheduler_new(struct assembly *assembly, struct nn_pool *pool, uint32_t chunk);
+/* Starts the decode thread for an assembly that stays. `chunk`: prompt rows of one step at most; `stall_ms`: how long
+ * one may take, about, so that long prompts do not hold up others. NULL when memory or threads are out. [any] */
+struct scheduler *scheduler_new(struct assembly *assembly, struct nn_pool *pool, uint32_t chunk, double stall_ms);
 /* Gives a request with its rows built; it comes back by engine_return(). [loop] */
 void scheduler_submit(struct scheduler *scheduler, struct request *request);
 /* Something was stopped: look. [any] */
