@@ -1,7 +1,6 @@
 /* attention.c - softmax(q k^T) v in one pass over keys and values in pages.
  *
- * A page is at the same time the panel of both products: a head's keys are [dk][NN_PAGE], its values panels of
- * [NN_PAGE][KERNEL_PANEL] columns. So scores and sums are tiles of the linear kernels, and for a row they are the same chain
+ * A page holds the panels of both products (page.h). So scores and sums are tiles of the linear kernels, and for a row they are the same chain
  * of multiply-adds whatever other rows are computed with it. Milakov and Gimelshein 2018 give the running softmax.
  */
 #include "sdk/nn/ops.h"
@@ -11,25 +10,24 @@
 #include <string.h>
 
 #include "sdk/nn/kernels.h"
-
-_Static_assert((int)NN_PAGE == (int)KERNEL_PANEL, "a page of keys is a panel");
+#include "sdk/nn/page.h"
 
 struct attention {
 	const struct nn_kernels *kernels;
 	struct nn_tensor q, out;
 	const struct nn_attention *how;
 	const struct nn_page_shape *shape;
-	float *const *const *pages; /* a list a row, or one for all where `shared` */
+	void *const *const *pages; /* a list a row, or one for all where `shared` */
 	int shared;
-	size_t keys;                /* of every row, where how->visible is NULL */
-	size_t group;               /* heads that share keys */
-	size_t *run;                /* begins of tasks' rows: n + 1 of them */
+	size_t keys;               /* of every row, where how->visible is NULL */
+	size_t group;              /* heads that share keys */
+	size_t *run;               /* begins of tasks' rows: n + 1 of them */
 };
 
 /* One tile: lines are (row, head of the group) pairs in order, of rows with the same pages. */
 struct attention_tile {
 	const struct attention *a;
-	float *const *pages;
+	void *const *pages;
 	size_t line, n;  /* of the first; how many, at most KERNEL_ROWS */
 	size_t kv;
 	uint32_t lo[KERNEL_ROWS], hi[KERNEL_ROWS]; /* keys that each line sees */
@@ -37,73 +35,8 @@ struct attention_tile {
 	_Alignas(64) float q[NN_HEAD * KERNEL_ROWS];   /* [dk][n], times the scale */
 	_Alignas(64) float s[KERNEL_ROWS * NN_PAGE];
 	_Alignas(64) float out[NN_HEAD * KERNEL_ROWS]; /* [panel][KERNEL_ROWS][KERNEL_PANEL] */
+	_Alignas(64) float wide[NN_PAGE * KERNEL_PANEL]; /* a panel that is kept in 8 bits */
 };
-
-static size_t page_value_panels(const struct nn_page_shape *shape)
-{
-	return (shape->dv + KERNEL_PANEL - 1) / KERNEL_PANEL;
-}
-
-/* Floats of one head in a page. */
-static size_t page_head(const struct nn_page_shape *shape)
-{
-	return (size_t)NN_PAGE * shape->dk + page_value_panels(shape) * NN_PAGE * KERNEL_PANEL;
-}
-
-size_t nn_page_floats(const struct nn_page_shape *shape)
-{
-	return page_head(shape) * shape->kv_heads;
-}
-
-static void page_write_head(float *head, const struct nn_page_shape *shape, size_t slot, const float *k, const float *v)
-{
-	float *values = head + (size_t)NN_PAGE * shape->dk + slot * KERNEL_PANEL;
-
-	for (size_t i = 0; i < shape->dk; i++)
-		head[i * NN_PAGE + slot] = k[i];
-	for (size_t i = 0; i < shape->dv; i += KERNEL_PANEL, values += NN_PAGE * KERNEL_PANEL) {
-		size_t n = shape->dv - i < KERNEL_PANEL ? shape->dv - i : KERNEL_PANEL;
-
-		memcpy(values, v + i, n * sizeof(*v));
-		if (n < KERNEL_PANEL)
-			memset(values + n, 0, (KERNEL_PANEL - n) * sizeof(*v));
-	}
-}
-
-void nn_page_write(float *page, const struct nn_page_shape *shape, uint32_t slot, const float *k, const float *v)
-{
-	for (size_t h = 0; h < shape->kv_heads; h++)
-		page_write_head(page + h * page_head(shape), shape, slot, k + h * shape->dk, v + h * shape->dv);
-}
-
-struct page_rows {
-	const struct nn_page_shape *shape;
-	float *const *const *pages;
-	const uint32_t *position;
-	struct nn_tensor k, v;
-};
-
-static void page_write_some(void *arg, size_t begin, size_t end)
-{
-	const struct page_rows *p = arg;
-
-	for (size_t t = begin; t < end; t++)
-		nn_page_write(p->pages[t][p->position[t] / NN_PAGE], p->shape, p->position[t] % NN_PAGE,
-			      p->k.data + t * p->k.stride, p->v.data + t * p->v.stride);
-}
-
-void nn_page_write_rows(struct nn *c, const struct nn_page_shape *shape, float *const *const *pages, const uint32_t *position,
-			struct nn_tensor k, struct nn_tensor v)
-{
-	struct page_rows p = { shape, pages, position, k, v };
-
-	if (nn_stopped(c))
-		return;
-	if (k.rows != v.rows || k.cols != (size_t)shape->kv_heads * shape->dk || v.cols != (size_t)shape->kv_heads * shape->dv)
-		c->error = -EINVAL;
-	else
-		nn_split(c, k.rows, 8192 / (k.cols + 1) + 1, page_write_some, &p);
-}
 
 /* ---- one tile ---- */
 
@@ -130,8 +63,52 @@ static uint32_t attention_within(uint32_t at, size_t base)
 	return at <= base ? 0 : at - base < NN_PAGE ? (uint32_t)(at - base) : NN_PAGE;
 }
 
+/* One product with a panel of a page: `rows` steps of k. */
+static void attention_product(struct attention_tile *t, struct kernel_tile product, const struct page_panel *panel)
+{
+	const struct nn_kernels *kernels = t->a->kernels;
+
+	product.panel = panel->data;
+	product.type = panel->scale || t->a->shape->type == NN_PAGE_F32 ? NN_F32 : NN_F16;
+	if (panel->scale) {
+		kernels->expand(t->wide, panel->data, panel->scale, product.k, panel->by_row);
+		product.panel = t->wide;
+	}
+	(panel->by_row ? kernels->tile_rows : kernels->tile)(&product);
+}
+
+/* t->s = the lines' scores of the first `keys` of a page. */
+static void attention_scores(struct attention_tile *t, const void *head, uint32_t keys)
+{
+	size_t dk = t->a->shape->dk;
+
+	for (size_t i = 0; i < dk; i += NN_PAGE) {
+		struct page_panel panel = page_keys(t->a->shape, head, i / NN_PAGE);
+		size_t k = panel.scale && dk - i > NN_PAGE ? NN_PAGE : dk - i;
+		struct kernel_tile scores = { .acc = t->s, .x = t->q + i * t->n, .xk = t->n, .k = k, .rows = (uint32_t)t->n,
+					      .cols = keys, .first = !i };
+
+		attention_product(t, scores, &panel);
+		if (!panel.scale)
+			break;
+	}
+}
+
+/* t->out += t->s times the values of the first `keys` of a page. */
+static void attention_values(struct attention_tile *t, const void *head, uint32_t keys)
+{
+	for (size_t p = 0; p < page_value_panels(t->a->shape); p++) {
+		struct page_panel panel = page_values(t->a->shape, head, p);
+		size_t cols = t->a->shape->dv - p * KERNEL_PANEL;
+		struct kernel_tile sum = { .acc = t->out + p * KERNEL_ROWS * KERNEL_PANEL, .x = t->s, .k = keys,
+					   .rows = (uint32_t)t->n, .cols = (uint32_t)(cols < KERNEL_PANEL ? cols : KERNEL_PANEL) };
+
+		attention_product(t, sum, &panel);
+	}
+}
+
 /* Adds the page of keys from `base` on to every line's running softmax and sum. */
-static void attention_page(struct attention_tile *t, const float *head, size_t base)
+static void attention_page(struct attention_tile *t, const void *head, size_t base)
 {
 	const struct attention *a = t->a;
 	const struct nn_kernels *kernels = a->kernels;
@@ -140,10 +117,8 @@ static void attention_page(struct attention_tile *t, const float *head, size_t b
 	for (size_t i = 0; i < t->n; i++)
 		most = t->hi[i] > most ? t->hi[i] : most;
 	uint32_t keys = attention_within(most, base);
-	struct kernel_tile scores = { .acc = t->s, .x = t->q, .xk = t->n, .panel = head, .k = a->shape->dk,
-				      .rows = (uint32_t)t->n, .cols = keys, .type = NN_F32, .first = 1 };
 
-	kernels->tile(&scores);
+	attention_scores(t, head, keys);
 	for (size_t i = 0; i < t->n; i++) {
 		float *s = t->s + i * NN_PAGE;
 
@@ -157,16 +132,7 @@ static void attention_page(struct attention_tile *t, const float *head, size_t b
 		for (size_t p = 0; carry != 1.0f && p < page_value_panels(a->shape); p++)
 			kernels->scale(t->out + (p * KERNEL_ROWS + i) * KERNEL_PANEL, KERNEL_PANEL, carry);
 	}
-	const float *values = head + (size_t)NN_PAGE * a->shape->dk;
-
-	for (size_t p = 0; p < page_value_panels(a->shape); p++) {
-		size_t cols = a->shape->dv - p * KERNEL_PANEL;
-		struct kernel_tile sum = { .acc = t->out + p * KERNEL_ROWS * KERNEL_PANEL, .x = t->s,
-					   .panel = values + p * NN_PAGE * KERNEL_PANEL, .k = keys, .rows = (uint32_t)t->n,
-					   .cols = (uint32_t)(cols < KERNEL_PANEL ? cols : KERNEL_PANEL), .type = NN_F32 };
-
-		kernels->tile_rows(&sum);
-	}
+	attention_values(t, head, keys);
 }
 
 /* Lines' queries, what they see, and empty sums. */
@@ -211,7 +177,7 @@ static void attention_tile(struct attention_tile *t)
 		hi = t->hi[i] > hi ? t->hi[i] : hi;
 	}
 	for (size_t base = lo / NN_PAGE * NN_PAGE; base < hi; base += NN_PAGE)
-		attention_page(t, t->pages[base / NN_PAGE] + t->kv * page_head(t->a->shape), base);
+		attention_page(t, page_head(t->a->shape, t->pages[base / NN_PAGE], t->kv), base);
 	attention_end(t);
 }
 
@@ -276,7 +242,7 @@ static struct nn_tensor attention_run(struct nn *c, struct attention *a)
 }
 
 struct nn_tensor nn_attention_paged(struct nn *c, struct nn_tensor q, const struct nn_page_shape *shape,
-				    float *const *const *pages, const struct nn_attention *how)
+				    void *const *const *pages, const struct nn_attention *how)
 {
 	struct attention a = { .q = q, .how = how, .shape = shape, .pages = pages };
 
@@ -290,9 +256,10 @@ struct nn_tensor nn_attention_paged(struct nn *c, struct nn_tensor q, const stru
 }
 
 struct attention_fill {
+	struct nn *c;
 	struct nn_tensor k, v;
 	const struct nn_page_shape *shape;
-	float **pages;
+	void **pages;
 };
 
 static void attention_fill(void *arg, size_t begin, size_t end)
@@ -301,24 +268,25 @@ static void attention_fill(void *arg, size_t begin, size_t end)
 	size_t last = end * NN_PAGE < f->k.rows ? end * NN_PAGE : f->k.rows;
 
 	for (size_t s = begin * NN_PAGE; s < last; s++)
-		nn_page_write(f->pages[s / NN_PAGE], f->shape, s % NN_PAGE, f->k.data + s * f->k.stride,
+		nn_page_write(f->c, f->pages[s / NN_PAGE], f->shape, s % NN_PAGE, f->k.data + s * f->k.stride,
 			      f->v.data + s * f->v.stride);
 }
 
 /* Keys and values as pages in the arena. */
-static float **attention_pages(struct nn *c, const struct nn_page_shape *shape, struct nn_tensor k, struct nn_tensor v)
+static void **attention_pages(struct nn *c, const struct nn_page_shape *shape, struct nn_tensor k, struct nn_tensor v)
 {
-	size_t n = (k.rows + NN_PAGE - 1) / NN_PAGE, floats = nn_page_floats(shape);
-	float **pages = nn_memory(c, n + 1, sizeof(*pages));
-	struct nn_tensor all = nn_new(c, n, floats);
+	size_t n = (k.rows + NN_PAGE - 1) / NN_PAGE, bytes = nn_page_bytes(shape);
+	void **pages = nn_memory(c, n + 1, sizeof(*pages));
+	char *all = nn_memory(c, n, bytes);
 
 	if (c->error)
 		return NULL;
 	for (size_t i = 0; i < n; i++)
-		pages[i] = all.data + i * floats;
-	struct attention_fill f = { k, v, shape, pages };
+		pages[i] = all + i * bytes;
+	struct attention_fill f = { c, k, v, shape, pages };
 
-	nn_split(c, n, 8192 / floats + 1, attention_fill, &f);
+	kernels_of(c);
+	nn_split(c, n, 32768 / bytes + 1, attention_fill, &f);
 	return pages;
 }
 
@@ -343,8 +311,8 @@ struct nn_tensor nn_attention(struct nn *c, struct nn_tensor q, struct nn_tensor
 	/* The result lies before the pages, which are given back. */
 	a.out = nn_new(c, q.rows, (size_t)how->heads * shape.dv);
 	struct nn_arena_mark mark = nn_arena_mark(c->arena);
-	float **pages = attention_pages(c, &shape, k, v);
-	float *const *list = pages;
+	void **pages = attention_pages(c, &shape, k, v);
+	void *const *list = pages;
 
 	a.pages = &list;
 	if (pages)

@@ -40,7 +40,7 @@ struct nn_kernels {
 	const char *name;
 	int (*usable)(void);
 	void (*tile)(const struct kernel_tile *t);
-	/* The same, with x of row r and step i at x[r * KERNEL_PANEL + i]. */
+	/* The same, of F32 or F16, with x of row r and step i at x[r * KERNEL_PANEL + i]. */
 	void (*tile_rows)(const struct kernel_tile *t);
 	/* s [KERNEL_PANEL]: scores [lo, hi) to weights exp(s - max), 0 elsewhere; returns what earlier sums are multiplied by. */
 	float (*weights)(struct kernel_softmax *state, float *s, uint32_t lo, uint32_t hi);
@@ -52,6 +52,10 @@ struct nn_kernels {
 	void (*scale)(float *x, size_t n, float s);
 	/* f [n] from n numbers without alignment. */
 	void (*convert)(float *f, const void *data, size_t n, enum nn_type type);
+	/* h [n], IEEE binary16, to the nearest. */
+	void (*narrow)(uint16_t *h, const float *f, size_t n);
+	/* f (rows, KERNEL_PANEL) = q times its column's scale, or its row's. */
+	void (*expand)(float *f, const int8_t *q, const float *scale, size_t rows, int by_row);
 };
 
 /* The computation's kernels. */

@@ -78,25 +78,29 @@ struct nn_tensor nn_attention(struct nn *c, struct nn_tensor q, struct nn_tensor
 			      const struct nn_attention *how);
 
 /* Keys and values kept in pages of NN_PAGE positions, for decoders: page i of a sequence's list holds positions
- * i * NN_PAGE ... of one layer. A page is nn_page_floats() floats, aligned to 64, in the kernels' own layout (keys
+ * i * NN_PAGE ... of one layer. A page is nn_page_bytes() bytes, aligned to 64, in the kernels' own layout (keys
  * transposed, values in panels); copying its bytes copies it. */
 #define NN_PAGE 32
 #define NN_HEAD 512
+/* How the numbers of a page are kept: whole; as IEEE binary16; as 8 bits with an f32 scale for each 32 of one position. */
+enum nn_page_type { NN_PAGE_F32, NN_PAGE_F16, NN_PAGE_Q8 };
 struct nn_page_shape {
 	uint32_t kv_heads, dk, dv;
+	enum nn_page_type type;
 };
-size_t nn_page_floats(const struct nn_page_shape *shape);
+/* A multiple of 64. */
+size_t nn_page_bytes(const struct nn_page_shape *shape);
 /* Position `slot` (0 .. NN_PAGE - 1) of a page becomes k [kv_heads * dk] and v [kv_heads * dv]. */
-void nn_page_write(float *page, const struct nn_page_shape *shape, uint32_t slot, const float *k, const float *v);
+void nn_page_write(struct nn *c, void *page, const struct nn_page_shape *shape, uint32_t slot, const float *k, const float *v);
 /* Writes k and v of row t to slot `position[t]` % NN_PAGE of page `position[t]` / NN_PAGE of pages[t]; rows must not share a
  * place. */
-void nn_page_write_rows(struct nn *c, const struct nn_page_shape *shape, float *const *const *pages, const uint32_t *position,
+void nn_page_write_rows(struct nn *c, const struct nn_page_shape *shape, void *const *const *pages, const uint32_t *position,
 			struct nn_tensor k, struct nn_tensor v);
 /* As nn_attention, bitwise, with row t's keys and values in pages[t], which has at least visible[t] / NN_PAGE pages, rounded
  * up; `visible` must be given, how->kv_heads be the shape's. Rows of many sequences may be given; those of one sequence that
  * follow each other with the same pages[t] are computed together, which is faster. */
 struct nn_tensor nn_attention_paged(struct nn *c, struct nn_tensor q, const struct nn_page_shape *shape,
-				    float *const *const *pages, const struct nn_attention *how);
+				    void *const *const *pages, const struct nn_attention *how);
 
 /* Pictures. (patches, 3 * patch * patch) rows from planar pixels [3][height][width], patches row by row. */
 struct nn_tensor nn_patches(struct nn *c, const float *pixels, uint32_t height, uint32_t width, uint32_t patch);

@@ -39,6 +39,7 @@ float naive_from_half(uint16_t h, enum nn_type type)
 /* By search: the values of a type rise with its bits. */
 uint16_t naive_to_half(float f, enum nn_type type)
 {
+	/* The largest that is not above it. */
 	uint16_t lo = 0, hi = type == NN_F16 ? 0x7bff : 0x7f7f;
 	float a = fabsf(f);
 
@@ -50,6 +51,13 @@ uint16_t naive_to_half(float f, enum nn_type type)
 		else
 			hi = (uint16_t)(mid - 1);
 	}
+	double below = naive_from_half(lo, type), above = naive_from_half((uint16_t)(lo + 1), type);
+
+	/* Behind the largest number comes what would be the next one. */
+	if (isinf(above))
+		above = 2 * below - naive_from_half((uint16_t)(lo - 1), type);
+	if (a - below > above - a || (a - below == above - a && lo % 2))
+		lo++;
 	return (uint16_t)(lo | (signbit(f) ? 0x8000 : 0));
 }
 

@@ -75,22 +75,23 @@ static void attention_equals_the_naive_one(void **state)
 }
 
 /* The keys and values of a setup in pages that nothing was in before but NaN. */
-static float **pages_new(const struct setup *s, const struct nn_page_shape *shape)
+static void **pages_new(struct setup *s, const struct nn_page_shape *shape)
 {
-	size_t n = s->k.rows / NN_PAGE + 1, floats = nn_page_floats(shape);
-	float **pages = calloc(n + 1, sizeof(*pages));
+	size_t n = s->k.rows / NN_PAGE + 1, bytes = nn_page_bytes(shape);
+	void **pages = calloc(n + 1, sizeof(*pages));
 
 	for (size_t i = 0; i < n; i++) {
-		pages[i] = aligned_alloc(64, (floats * 4 + 63) / 64 * 64);
-		for (size_t j = 0; j < floats; j++)
-			pages[i][j] = NAN;
+		pages[i] = aligned_alloc(64, bytes);
+		memset(pages[i], shape->type == NN_PAGE_F16 ? 0xff : 0, bytes);
+		for (size_t j = 0; shape->type == NN_PAGE_F32 && j < bytes / sizeof(float); j++)
+			((float *)pages[i])[j] = NAN;
 	}
 	for (uint32_t t = 0; t < s->k.rows; t++)
-		nn_page_write(pages[t / NN_PAGE], shape, t % NN_PAGE, s->k.data + t * s->k.cols, s->v.data + t * s->v.cols);
+		nn_page_write(&s->c, pages[t / NN_PAGE], shape, t % NN_PAGE, s->k.data + t * s->k.cols, s->v.data + t * s->v.cols);
 	return pages;
 }
 
-static void pages_free(float **pages)
+static void pages_free(void **pages)
 {
 	for (size_t i = 0; pages[i]; i++)
 		free(pages[i]);
@@ -107,8 +108,8 @@ static void a_row_does_not_depend_on_its_batch(void **state)
 
 		if (!f->causal || !setup_init(&s, i / N_SHAPES, f))
 			continue;
-		struct nn_page_shape shape = { (uint32_t)f->kv_heads, (uint32_t)f->dk, (uint32_t)f->dv };
-		float **pages = pages_new(&s, &shape), *const *lists[MAX_T];
+		struct nn_page_shape shape = { (uint32_t)f->kv_heads, (uint32_t)f->dk, (uint32_t)f->dv, NN_PAGE_F32 };
+		void **pages = pages_new(&s, &shape), *const *lists[MAX_T];
 		struct nn_tensor y = nn_attention(&s.c, s.q, s.k, s.v, &s.how);
 
 		for (size_t t = 0; t < f->t; t++)
@@ -136,15 +137,15 @@ static void sequences_do_not_mix(void **state)
 	static const struct shape f = { 9, 60, 4, 2, 32, 32, 1, 0, 0 };
 
 	for (size_t p = 0; p < naive_n_paths; p++) {
-		struct nn_page_shape shape = { 2, 32, 32 };
+		struct nn_page_shape shape = { 2, 32, 32, NN_PAGE_F32 };
 		struct setup s;
 
 		if (!setup_init(&s, p, &f))
 			continue;
-		float **a = pages_new(&s, &shape), *const *lists[9];
+		void **a = pages_new(&s, &shape), *const *lists[9];
 
 		naive_fill(s.k.data, s.k.rows * s.k.cols, 12);
-		float **b = pages_new(&s, &shape);
+		void **b = pages_new(&s, &shape);
 
 		for (size_t t = 0; t < 9; t++) {
 			lists[t] = t % 3 == 1 ? b : a;
@@ -169,27 +170,97 @@ static void sequences_do_not_mix(void **state)
 static void pages_are_written_by_rows(void **state)
 {
 	static const struct shape f = { 2, 70, 2, 2, 24, 40, 1, 0, 0 };
-	struct nn_page_shape shape = { 2, 24, 40 };
+	struct nn_page_shape shape = { 2, 24, 40, NN_PAGE_F32 };
 	struct setup s;
 	uint32_t position[70];
-	float *const *lists[70];
+	void *const *lists[70];
 
 	assert_true(setup_init(&s, 0, &f));
-	float **a = pages_new(&s, &shape), **b = pages_new(&s, &shape);
+	void **a = pages_new(&s, &shape), **b = pages_new(&s, &shape);
 
 	for (uint32_t t = 0; t < 70; t++) {
 		position[t] = t;
 		lists[t] = b;
 	}
 	for (size_t i = 0; b[i]; i++)
-		memset(b[i], 0xff, nn_page_floats(&shape) * 4);
+		memset(b[i], 0xff, nn_page_bytes(&shape));
 	nn_page_write_rows(&s.c, &shape, lists, position, s.k, s.v);
 	assert_int_equal(s.c.error, 0);
 	for (size_t i = 0; i < 2; i++)
-		assert_memory_equal(a[i], b[i], nn_page_floats(&shape) * 4);
+		assert_memory_equal(a[i], b[i], nn_page_bytes(&shape));
 	pages_free(a);
 	pages_free(b);
 	setup_fini(&s);
+}
+
+/* x as a page of that type keeps it: rows of heads of n numbers. */
+static void keep(float *x, size_t rows, size_t heads, size_t n, enum nn_page_type type)
+{
+	for (size_t i = 0; i < rows * heads; i++, x += n) {
+		for (size_t j = 0; type == NN_PAGE_F16 && j < n; j++)
+			x[j] = naive_from_half(naive_to_half(x[j], NN_F16), NN_F16);
+		for (size_t j = 0; type == NN_PAGE_Q8 && j < n; j += 32) {
+			size_t end = j + 32 < n ? j + 32 : n;
+			float most = 0;
+
+			for (size_t l = j; l < end; l++)
+				most = fmaxf(most, fabsf(x[l]));
+			for (size_t l = j; l < end; l++)
+				x[l] = (float)lrintf(x[l] * (1 / (most / 127))) * (most / 127);
+		}
+	}
+}
+
+/* Narrow pages give the same bits as whole ones of the rounded numbers. */
+static void narrow_pages_round_and_nothing_else(void **state)
+{
+	for (size_t i = 0; i < 2 * naive_n_paths * N_SHAPES; i++) {
+		const struct shape *f = &shapes[i / 2 % N_SHAPES];
+		enum nn_page_type type = i % 2 ? NN_PAGE_Q8 : NN_PAGE_F16;
+		struct setup s;
+
+		if (!f->causal || !setup_init(&s, i / 2 / N_SHAPES, f))
+			continue;
+		struct nn_page_shape shape = { (uint32_t)f->kv_heads, (uint32_t)f->dk, (uint32_t)f->dv, type };
+		void **pages = pages_new(&s, &shape), *const *lists[MAX_T];
+
+		for (size_t t = 0; t < f->t; t++)
+			lists[t] = pages;
+		struct nn_tensor y = nn_attention_paged(&s.c, s.q, &shape, lists, &s.how);
+
+		keep(s.k.data, f->s, f->kv_heads, f->dk, type);
+		keep(s.v.data, f->s, f->kv_heads, f->dv, type);
+		struct nn_tensor z = nn_attention(&s.c, s.q, s.k, s.v, &s.how);
+
+		assert_int_equal(s.c.error, 0);
+		assert_memory_equal(y.data, z.data, f->t * f->heads * f->dv * 4);
+		pages_free(pages);
+		setup_fini(&s);
+	}
+}
+
+/* The rounding to binary16: every number of that type, its neighbours, and what lies half-way between two. */
+static void narrowing_is_to_the_nearest(void **state)
+{
+	for (size_t p = 0; p < naive_n_paths; p++) {
+		struct nn_page_shape shape = { 1, 1, 1, NN_PAGE_F16 };
+		_Alignas(64) uint16_t page[2 * NN_PAGE + NN_PAGE * NN_PAGE];
+		struct nn c;
+
+		if (!naive_init(&c, p))
+			continue;
+		assert_true(nn_page_bytes(&shape) <= sizeof(page));
+		for (uint32_t h = 0; h < 0x7c00 * 6; h++) {
+			float f = naive_from_half((uint16_t)(h / 6), NN_F16), next = naive_from_half((uint16_t)(h / 6 + 1), NN_F16);
+			float middle = isinf(next) ? 65520 : (f + next) / 2;
+			float x[] = { f, nextafterf(f, INFINITY), middle, nextafterf(middle, 0), nextafterf(middle, INFINITY), -middle };
+
+			nn_page_write(&c, page, &shape, 0, &x[h % 6], &x[h % 6]);
+			if (page[0] != naive_to_half(x[h % 6], NN_F16))
+				fail_msg("%a is %x, not %x", (double)x[h % 6], page[0], naive_to_half(x[h % 6], NN_F16));
+		}
+		naive_fini(&c);
+	}
 }
 
 static void a_row_that_sees_nothing_is_zero(void **state)
@@ -237,6 +308,8 @@ int main(void)
 		cmocka_unit_test(a_row_does_not_depend_on_its_batch),
 		cmocka_unit_test(sequences_do_not_mix),
 		cmocka_unit_test(pages_are_written_by_rows),
+		cmocka_unit_test(narrow_pages_round_and_nothing_else),
+		cmocka_unit_test(narrowing_is_to_the_nearest),
 		cmocka_unit_test(a_row_that_sees_nothing_is_zero),
 		cmocka_unit_test(wrong_shapes_are_refused),
 	};

@@ -40,7 +40,7 @@ static int causal_open(struct percept_call *call, const struct percept_open *ope
 	}
 	const struct shape *s = &d->model.shape;
 
-	const struct nn_page_shape pages = { s->n_kv_heads, s->head_dim, s->v_dim };
+	const struct nn_page_shape pages = { s->n_kv_heads, s->head_dim, s->v_dim, NN_PAGE_F32 };
 
 	d->arena = nn_arena_new(0);
 	d->max_batch = causal_option(open, "batch", 512);

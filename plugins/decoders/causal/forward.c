@@ -15,8 +15,8 @@ struct forward {
 	uint32_t *index, *visible; /* [T] each row's place in its sequence, and how many rows of it it sees */
 	uint32_t *first;          /* [T] in layers with a window: the first row that it sees */
 	const int32_t *far;       /* [T] 1: its sequence is beyond the length that the positions were trained for; NULL: none is */
-	float ***lists[2];        /* [sequences] a sequence's pages of the current layer, by the layer's kind of window */
-	float *const **pages[2];  /* [T] its sequence's list */
+	void ***lists[2];        /* [sequences] a sequence's pages of the current layer, by the layer's kind of window */
+	void *const **pages[2];  /* [T] its sequence's list */
 	uint32_t *media, *text;   /* rows that a media item owns and the others, where the hooks project; else all are text */
 	uint32_t n_media, n_text;
 	int hooked;               /* a hook failed, and said why */
@@ -163,7 +163,7 @@ static void forward_layer(struct forward *f, uint32_t i, struct nn_tensor x)
 		.heads = s->n_heads, .kv_heads = s->n_kv_heads, .visible = f->visible, .first = l->window ? f->first : NULL,
 		.scale = l->attention_scale, .softcap = s->attention_softcap, .slopes = m->slopes,
 	};
-	float *const *const *pages = (float *const *const *)f->pages[l->kv];
+	void *const *const *pages = (void *const *const *)f->pages[l->kv];
 	const struct nn_page_shape *shape = &f->d->kv[l->kv].shape;
 	struct nn_tensor qkv[3], h;
 
@@ -195,7 +195,7 @@ static void forward_lists(struct forward *f, const struct place *places)
 {
 	for (uint32_t k = 0; k < 2; k++) {
 		const struct kv *kv = &f->d->kv[k];
-		float ***lists = f->lists[k] = nn_memory(f->c, kv->n_sequences, sizeof(*lists));
+		void ***lists = f->lists[k] = nn_memory(f->c, kv->n_sequences, sizeof(*lists));
 
 		f->pages[k] = nn_memory(f->c, f->batch->n, sizeof(*f->pages[k]));
 		for (uint32_t s = 0; !f->c->error && s < kv->n_sequences; s++)

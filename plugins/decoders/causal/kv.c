@@ -7,7 +7,7 @@
 
 static size_t kv_page_bytes(const struct kv *kv)
 {
-	return sizeof(struct kv_page) + kv->n_layers * kv->stride * sizeof(float);
+	return sizeof(struct kv_page) + kv->n_layers * kv->stride;
 }
 
 static struct kv_page *kv_page_new(struct kv *kv)
@@ -33,7 +33,7 @@ static void kv_page_unref(struct kv *kv, struct kv_page *page)
 int kv_init(struct kv *kv, uint32_t n_layers, const struct nn_page_shape *shape, uint32_t n_sequences, uint32_t window)
 {
 	*kv = (struct kv){ .n_layers = n_layers, .n_sequences = n_sequences, .shape = *shape, .window = window,
-			   .stride = (nn_page_floats(shape) + 15) / 16 * 16 };
+			   .stride = nn_page_bytes(shape) };
 	kv->sequences = calloc(n_sequences ? n_sequences : 1, sizeof(*kv->sequences));
 	return kv->sequences ? 0 : -ENOMEM;
 }

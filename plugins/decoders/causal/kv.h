@@ -12,7 +12,7 @@ enum { KV_PAGE = NN_PAGE, KV_SLACK = 128 };
 /* KV_PAGE rows of every layer: `stride` floats a layer, each a page as sdk/nn lays it out. Aligned to 64. */
 struct kv_page {
 	uint32_t refs, reserved[15];
-	float data[];
+	unsigned char data[];
 };
 
 struct kv_sequence {
@@ -26,7 +26,7 @@ struct kv {
 	uint32_t n_layers, n_sequences;
 	uint32_t window;                 /* rows that a row sees, itself included; 0: all */
 	struct nn_page_shape shape;
-	size_t stride;                   /* floats of a layer in a page */
+	size_t stride;                   /* bytes of a layer in a page */
 	uint64_t pages;                  /* alive */
 	struct kv_sequence *sequences;
 };
