@@ -1,7 +1,7 @@
 /* attention.c - softmax(q k^T) v in one pass over keys and values in pages.
  *
- * A page holds the panels of both products (page.h). So scores and sums are tiles of the linear kernels, and for a row they are the same chain
- * of multiply-adds whatever other rows are computed with it. Milakov and Gimelshein 2018 give the running softmax.
+ * A page holds the panels of both products (page.h). So scores and sums are tiles of the linear kernels, and for a row they
+ * are the same chain of multiply-adds whatever other rows are computed with it. Milakov and Gimelshein 2018 give the running softmax.
  */
 #include "sdk/nn/ops.h"
 

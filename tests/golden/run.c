@@ -4,9 +4,16 @@
 
 #include "tests/golden/part.h"
 
+/* The references were computed in float32. */
 int run_open(struct run *r, struct golden *g, const char *model)
 {
-	return run_open_with(r, g, model, NULL);
+	cJSON *options = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(options, "compute", "f32");
+	const int error = run_open_with(r, g, model, options);
+
+	cJSON_Delete(options);
+	return error;
 }
 
 int run_open_with(struct run *r, struct golden *g, const char *model, const cJSON *options)

@@ -1,5 +1,6 @@
 /* test-causal.c - the causal decoder's sequences, batches and hooks, on the weights of a golden folder. */
 #include <errno.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,14 +21,20 @@ struct fixture {
 	struct percept_decoder_info info;
 };
 
-/* *state: the folder of golden vectors whose model it is. */
-static int open_model(void **state, int64_t rows)
+/* *state: the folder of golden vectors whose model it is. `kv`, `compute`: may be NULL. */
+static int open_with(void **state, int64_t rows, const char *kv, const char *compute)
 {
-	const struct percept_value context = { .name = "context", .type = PERCEPT_OPTION_INT, .integer = rows, .given = 1 };
+	struct percept_value values[3] = { { .name = "context", .type = PERCEPT_OPTION_INT, .integer = rows, .given = 1 } };
 	const char *name = *state ? *state : "dec_llama_gqa_theta";
 	struct fixture *f = calloc(1, sizeof(*f));
+	uint32_t n = 1;
 	char path[4096];
-	const struct percept_open open = { .size = sizeof(open), .n_values = 1, .values = &context, .role = "decoder",
+
+	if (kv)
+		values[n++] = (struct percept_value){ .name = "kv", .type = PERCEPT_OPTION_ENUM, .string = kv, .given = 1 };
+	if (compute)
+		values[n++] = (struct percept_value){ .name = "compute", .type = PERCEPT_OPTION_ENUM, .string = compute };
+	const struct percept_open open = { .size = sizeof(open), .n_values = n, .values = values, .role = "decoder",
 					   .model = host_golden(name, path), .assistant = "test",
 					   .max_sequences = 4 };
 
@@ -41,6 +48,11 @@ static int open_model(void **state, int64_t rows)
 	f->info.size = sizeof(f->info);
 	f->ops->info(f->decoder, &f->info);
 	return f->info.vocab > VOCAB_MAX ? -1 : 0;
+}
+
+static int open_model(void **state, int64_t rows)
+{
+	return open_with(state, rows, NULL, NULL);
 }
 
 static int open_decoder(void **state)
@@ -104,6 +116,51 @@ static void chunks_give_the_same_bits(void **state)
 	for (uint32_t i = 0; i < ROWS; i += 13)
 		extend(f, 2, i, i + 13 < ROWS ? i + 13 : ROWS, parts);
 	assert_same(f, whole, parts);
+}
+
+/* The last row's logits of a prompt in parts, and the bytes of its sequence, for a way to keep keys and values. */
+static uint64_t kept(const char *kv, const char *compute, float *logits)
+{
+	void *state = NULL;
+	float whole[VOCAB_MAX];
+
+	assert_int_equal(open_with(&state, CONTEXT, kv, compute), 0);
+	struct fixture *f = state;
+
+	extend(f, 0, 0, ROWS, whole);
+	for (uint32_t i = 0; i < ROWS; i += 13)
+		extend(f, 2, i, i + 13 < ROWS ? i + 13 : ROWS, logits);
+	assert_same(f, whole, logits);
+	const uint64_t bytes = f->ops->sequence_bytes(f->decoder, 2);
+
+	close_decoder(&state);
+	return bytes;
+}
+
+static float apart(const float *a, const float *b)
+{
+	float most = 0;
+
+	for (uint32_t i = 0; i < 64; i++)
+		most = fabsf(a[i] - b[i]) > most ? fabsf(a[i] - b[i]) : most;
+	return most;
+}
+
+static void keys_and_values_are_kept_as_configured(void **state)
+{
+	float whole[VOCAB_MAX], half[VOCAB_MAX], eighth[VOCAB_MAX], other[VOCAB_MAX];
+	const uint64_t f32 = kept("f32", NULL, whole), f16 = kept("f16", NULL, half), q8 = kept("q8_0", NULL, eighth);
+
+	/* A page's head of 64 bytes and the scales of 8 bits are the rest. */
+	assert_true(f16 * 2 <= f32 + f32 / 32 && q8 * 3 <= f32 + f32 / 32 && q8 * 5 > f32);
+	/* Logits of some units: numbers of 11 and of 7 bits. */
+	assert_true(apart(whole, half) > 0 && apart(whole, half) < 0.02f);
+	assert_true(apart(whole, eighth) > apart(whole, half) && apart(whole, eighth) < 0.3f);
+	assert_int_equal(kept(NULL, NULL, other), f16);
+	assert_true(apart(half, other) == 0);
+	assert_int_equal(kept(NULL, "fast", other), f16);
+	assert_int_equal(kept(NULL, "f32", other), f32);
+	assert_int_equal(kept("q8_0", "f32", other), q8);
 }
 
 static void rows_of_others_change_nothing(void **state)
@@ -396,6 +453,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(chunks_give_the_same_bits),
 		CASE(rows_of_others_change_nothing),
+		cmocka_unit_test(keys_and_values_are_kept_as_configured),
 		CASE(a_fork_shares_and_does_not_disturb),
 		CASE(a_trim_forgets),
 		CASE(a_refused_step_leaves_sequences_as_they_were),

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void causal_close(void *decoder)
 {
@@ -23,6 +24,19 @@ static uint32_t causal_option(const struct percept_open *open, const char *name,
 	return v ? (uint32_t)v->integer : fallback;
 }
 
+/* As `kv` says; else in 16 bits, and whole where everything is computed in float32. */
+static enum nn_page_type causal_page_type(const struct percept_open *open)
+{
+	static const char *const names[] = { [NN_PAGE_F32] = "f32", [NN_PAGE_F16] = "f16", [NN_PAGE_Q8] = "q8_0" };
+	const struct percept_value *kv = percept_option(open, "kv"), *compute = percept_option(open, "compute");
+
+	for (uint32_t i = 0; kv && i < sizeof(names) / sizeof(names[0]); i++) {
+		if (!strcmp(kv->string, names[i]))
+			return (enum nn_page_type)i;
+	}
+	return compute && !strcmp(compute->string, "f32") ? NN_PAGE_F32 : NN_PAGE_F16;
+}
+
 static int causal_open(struct percept_call *call, const struct percept_open *open, void **decoder)
 {
 	struct nn_error error = { 0 };
@@ -40,7 +54,7 @@ static int causal_open(struct percept_call *call, const struct percept_open *ope
 	}
 	const struct shape *s = &d->model.shape;
 
-	const struct nn_page_shape pages = { s->n_kv_heads, s->head_dim, s->v_dim, NN_PAGE_F32 };
+	const struct nn_page_shape pages = { s->n_kv_heads, s->head_dim, s->v_dim, causal_page_type(open) };
 
 	d->arena = nn_arena_new(0);
 	d->max_batch = causal_option(open, "batch", 512);
@@ -240,6 +254,8 @@ static const struct percept_option options[] = {
 	  .help = "tokens that one step computes at most" },
 	{ .name = "compute", .type = PERCEPT_OPTION_ENUM, .fallback = "fast", .choices = "fast|f32",
 	  .help = "how rows meet quantised weights: rounded to 8 bits twice where that is faster, or in float32" },
+	{ .name = "kv", .type = PERCEPT_OPTION_ENUM, .choices = "f16|q8_0|f32",
+	  .help = "how keys and values are kept: f16 by default, f32 where compute is f32" },
 };
 static const struct percept_decoder ops = {
 	.size = sizeof(ops), .n_options = sizeof(options) / sizeof(options[0]), .options = options,

@@ -9,7 +9,7 @@
 /* KV_SLACK: rows that are kept before a window, so that a sequence can be cut a little. */
 enum { KV_PAGE = NN_PAGE, KV_SLACK = 128 };
 
-/* KV_PAGE rows of every layer: `stride` floats a layer, each a page as sdk/nn lays it out. Aligned to 64. */
+/* KV_PAGE rows of every layer: `stride` bytes a layer, each a page as sdk/nn lays it out. Aligned to 64. */
 struct kv_page {
 	uint32_t refs, reserved[15];
 	unsigned char data[];
