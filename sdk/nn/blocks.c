@@ -175,8 +175,7 @@ static void blocks_q6_k(const uint8_t *b, float *y)
 	}
 }
 
-/* The 16 values of IQ4_NL and IQ4_XS. */
-static const int8_t blocks_nonlinear[16] = {
+const int8_t blocks_nonlinear[16] = {
 	-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
 };
 

@@ -24,6 +24,9 @@ void nn_blocks_expand(const struct nn_block_format *format, const void *data, si
 /* IEEE binary16 to f32, exact. [any] */
 float nn_half(const uint8_t *bytes);
 
+/* The 16 values of IQ4_NL and IQ4_XS. */
+extern const int8_t blocks_nonlinear[16];
+
 /* Formats whose values come from a codebook: blocks-codebook.c. */
 void nn_expand_iq2_xxs(const uint8_t *block, float *values);
 void nn_expand_iq2_xs(const uint8_t *block, float *values);

@@ -19,6 +19,8 @@ enum nn_type { NN_F32, NN_F16, NN_BF16, NN_I32, NN_U8, NN_I64, NN_OTHER, NN_BLOC
 
 #define NN_RANK 6
 
+struct quant_format;
+
 /* A tensor as it lies in its file. Row-major; rank <= NN_RANK; rows = shape[0], cols = product of the rest; a scalar is
  * (1, 1). `data` has no alignment. */
 struct nn_weight {
@@ -31,6 +33,8 @@ struct nn_weight {
 	uint64_t shape[NN_RANK];
 	size_t rows, cols;
 	const void *packed; /* set by nn_weight_pack: a layout that a kernel gains by; NULL: none */
+	size_t packed_bytes;
+	const struct quant_format *codes; /* set by nn_weight_pack_codes: what the packed layout consists of; NULL: floats */
 	const float *f32;   /* set by nn_weight_f32; NULL: not yet */
 	uint32_t file;      /* which of the checkpoint's files */
 	uint32_t reserved;

@@ -35,6 +35,27 @@ static inline float half_from_f16(uint16_t h)
 	return sign ? -f : f;
 }
 
+/* The nearest binary16, ties to even; too large is infinite. */
+static inline uint16_t half_of_f32(float f)
+{
+	uint32_t bits;
+
+	memcpy(&bits, &f, sizeof(bits));
+	const uint32_t sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff;
+
+	if (magnitude > 0x7f800000)
+		return (uint16_t)(sign | 0x7e00);
+	if (magnitude >= 0x47800000)
+		return (uint16_t)(sign | 0x7c00);
+	if (magnitude >= 0x38800000)
+		return (uint16_t)(sign | ((magnitude - (112u << 23) + 0xfff + (magnitude >> 13 & 1)) >> 13));
+	/* Subnormal: the sum's last bits are the rounded number. */
+	const float sum = half_bits_f32(magnitude) + half_bits_f32(126u << 23);
+
+	memcpy(&bits, &sum, sizeof(bits));
+	return (uint16_t)(sign | (bits - (126u << 23)));
+}
+
 /* f [n] from n numbers at `data`, which has no alignment, of type F32, F16 or BF16. */
 static inline void half_to_f32(float *f, const void *data, size_t n, enum nn_type type)
 {

@@ -22,6 +22,7 @@ static int kernels_usable(void)
 
 #define KERNELS kernels_avx2
 #define KERNELS_NAME "avx2"
+#define KERNELS_QUANT quant_avx2
 #define KERNELS_TILES(X) X(1) X(2) X(3) X(4) X(5) X(6)
 enum { TILE_ROWS = 6 };
 

@@ -1,10 +1,16 @@
-/* kernels-avx512.c - the inner loops for x86-64 with AVX-512F. */
+/* kernels-avx512.c - the inner loops for x86-64 with AVX-512F; with VNNI too, where there is that. */
 #if defined(__x86_64__)
 #include <immintrin.h>
 
 static int kernels_usable(void)
 {
-	return __builtin_cpu_supports("avx512f");
+	return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("avx2");
+}
+
+static int kernels_vnni_usable(void)
+{
+	return kernels_usable() && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+	       __builtin_cpu_supports("avx512vnni");
 }
 
 #ifdef __clang__
@@ -17,10 +23,13 @@ static int kernels_usable(void)
 
 #define KERNELS kernels_avx512
 #define KERNELS_NAME "avx512"
+#define KERNELS_QUANT quant_avx2
 #define KERNELS_TILES(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
 enum { TILE_ROWS = 12 };
 
 #include "sdk/nn/kernels-body.inc"
+
+const struct nn_kernels kernels_avx512vnni = KERNELS_SET("avx512vnni", kernels_vnni_usable, &quant_vnni);
 
 #ifdef __clang__
 #pragma clang attribute pop

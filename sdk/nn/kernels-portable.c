@@ -3,6 +3,7 @@
 
 #define KERNELS kernels_portable
 #define KERNELS_NAME "portable"
+#define KERNELS_QUANT quant_portable
 #define KERNELS_TILES(X) X(1) X(2) X(3) X(4)
 enum { TILE_ROWS = 4 };
 

@@ -7,6 +7,7 @@
 /* Best first. */
 static const struct nn_kernels *const kernels_all[] = {
 #if defined(__x86_64__)
+	&kernels_avx512vnni,
 	&kernels_avx512,
 	&kernels_avx2,
 #endif

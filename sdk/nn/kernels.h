@@ -56,11 +56,12 @@ struct nn_kernels {
 	void (*narrow)(uint16_t *h, const float *f, size_t n);
 	/* f (rows, KERNEL_PANEL) = q times its column's scale, or its row's. */
 	void (*expand)(float *f, const int8_t *q, const float *scale, size_t rows, int by_row);
+	const struct quant_kernels *quant; /* of weights that are codes */
 };
 
 /* The computation's kernels. */
 const struct nn_kernels *kernels_of(struct nn *c);
 
-extern const struct nn_kernels kernels_portable, kernels_avx2, kernels_avx512;
+extern const struct nn_kernels kernels_portable, kernels_avx2, kernels_avx512, kernels_avx512vnni;
 
 #endif

@@ -14,6 +14,7 @@
 
 #include "sdk/nn/checkpoint-impl.h"
 #include "sdk/nn/kernels.h"
+#include "sdk/nn/quant.h"
 
 enum {
 	LINEAR_GROUP = 16,          /* blocks of rows that a task takes through a panel */
@@ -126,6 +127,7 @@ int nn_weight_pack(struct nn_checkpoint *cp, struct nn_weight *w, struct nn_erro
 		return nn_fail(error, -ENOMEM, "%s: memory is out.", nn_checkpoint_path(cp));
 	linear_pack_panels(&(struct linear_packing){ packed, w }, 0, linear_panels(w->rows));
 	w->packed = packed;
+	w->packed_bytes = bytes;
 	return 0;
 }
 
@@ -266,10 +268,33 @@ static int linear_fits(struct nn *c, struct nn_tensor x, const struct nn_weight 
 	return !c->error;
 }
 
+void nn_linear_all(struct nn *c, struct nn_tensor x, uint32_t n, const struct nn_weight *const *w, const float *const *b,
+		   struct nn_tensor *y)
+{
+	uint32_t codes = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		y[i] = (struct nn_tensor){ 0 };
+		codes += linear_fits(c, x, w[i]) && w[i]->codes;
+	}
+	for (uint32_t i = 0; i < n && !c->error; i++)
+		y[i] = codes == n ? nn_new(c, x.rows, w[i]->rows) : nn_linear(c, x, w[i], b ? b[i] : NULL);
+	if (codes == n && !c->error)
+		quant_linear(c, x, n, w, b, y);
+	for (uint32_t i = 0; i < n && c->error; i++)
+		y[i] = (struct nn_tensor){ 0 };
+}
+
 struct nn_tensor nn_linear(struct nn *c, struct nn_tensor x, const struct nn_weight *w, const float *b)
 {
 	if (!linear_fits(c, x, w))
 		return (struct nn_tensor){ 0 };
+	if (w->codes) {
+		struct nn_tensor y;
+
+		nn_linear_all(c, x, 1, &w, &b, &y);
+		return y;
+	}
 	struct linear l = {
 		.kernels = kernels_of(c), .x = x, .packed = w->packed, .type = linear_type(w), .b = b,
 		.panels = linear_panels(w->rows), .y = nn_new(c, x.rows, w->rows),

@@ -9,7 +9,7 @@
 #include "sdk/nn/checkpoint.h"
 #include "sdk/nn/tensor.h"
 
-/* A set of inner loops for c->kernels: "portable", "avx2", "avx512"; NULL if this processor has not what it needs. By
+/* A set of inner loops for c->kernels: "portable", "avx2", "avx512", "avx512vnni"; NULL if this processor has not what it needs. By
  * default the best one is taken, or what the environment variable PERCEPT_CPU names. [any] */
 const struct nn_kernels *nn_kernels_named(const char *name);
 
@@ -22,10 +22,21 @@ int nn_activation_named(const char *name);
  * unpacked weight works too, but is packed at each use. */
 int nn_weight_pack(struct nn_checkpoint *checkpoint, struct nn_weight *weight, struct nn_error *error);
 
+/* The same for products in integers, faster and half as exact as float16 would be: weights of block formats stay codes of 2 to
+ * 8 bits, rows of x become two terms of 8 bits. Formats without codes of their own here become Q8_0's. Others: nn_weight_pack. */
+int nn_weight_pack_codes(struct nn_checkpoint *checkpoint, struct nn_weight *weight, struct nn_error *error);
+/* The name of the block format that a weight is computed in; NULL: in floats. */
+const char *nn_weight_computed(const struct nn_weight *weight);
+
 /* y (T,N) = x (T,K) w^T + b. w is (N,K); b is [N] or NULL. Row-invariant own kernels: for decoders, where rows of several
  * requests meet. */
 struct nn_tensor nn_linear(struct nn *c, struct nn_tensor x, const struct nn_weight *w, const float *b);
-/* The same through OpenBLAS, where that knows the processor and the weight is not packed: for encoders and connectors, whose
+/* y[i] = nn_linear(x, w[i], b[i]) for i in [0, n), n <= NN_LINEAR_MAX; what the products share is done once. b, or one of it,
+ * may be NULL. */
+enum { NN_LINEAR_MAX = 4 };
+void nn_linear_all(struct nn *c, struct nn_tensor x, uint32_t n, const struct nn_weight *const *w, const float *const *b,
+		   struct nn_tensor *y);
+/* nn_linear's result through OpenBLAS, where that knows the processor and the weight is not packed: for encoders and connectors, whose
  * items are computed whole. */
 struct nn_tensor nn_gemm(struct nn *c, struct nn_tensor x, const struct nn_weight *w, const float *b);
 

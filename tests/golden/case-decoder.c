@@ -78,7 +78,7 @@ static int decoding_prompt(struct decoding *d, struct run *r, struct golden *g, 
 	return failed ? -1 : 0;
 }
 
-void decoder_run(struct golden *g, const char *model, const char *name)
+void decoder_run(struct golden *g, const char *model, const char *name, const char *compute)
 {
 	const struct golden_tensor *in = golden_tensor(&g->io, "I32", "in.input_ids"), *greedy;
 	struct decoding d = { 0 };
@@ -89,7 +89,11 @@ void decoder_run(struct golden *g, const char *model, const char *name)
 		golden_fail(g, "io.safetensors has no prompts in in.input_ids");
 		return;
 	}
-	int failed = run_open(&r, g, model) || decoding_open(&d, g, name, r.info.vocab);
+	cJSON *options = cJSON_CreateObject();
+
+	if (compute)
+		cJSON_AddStringToObject(options, "compute", compute);
+	int failed = run_open_with(&r, g, model, options) || decoding_open(&d, g, name, r.info.vocab);
 
 	for (uint32_t i = 0; i < d.prompts && !failed; i++)
 		failed = decoding_prompt(&d, &r, g, i);
@@ -115,6 +119,7 @@ void decoder_run(struct golden *g, const char *model, const char *name)
 	}
 	decoding_close(&d);
 	run_close(&r);
+	cJSON_Delete(options);
 }
 
 /* Some windows are ignored by other programs: those cases say what comes out then. */
@@ -127,7 +132,7 @@ static void decoder_run_full(struct golden *g)
 	text = cJSON_PrintUnformatted(config);
 	if (text && !variant_make(g->path, text, NULL, variant)) {
 		printf("  without its window:\n");
-		decoder_run(g, variant, "full_attention.");
+		decoder_run(g, variant, "full_attention.", NULL);
 		variant_remove(variant);
 	}
 	free(text);
@@ -145,11 +150,11 @@ void case_decoder(struct golden *g)
 		found |= !access(path, R_OK);
 	}
 	if (found)
-		decoder_run(g, g->path, "");
+		decoder_run(g, g->path, "", NULL);
 	snprintf(path, sizeof(path), "%s/config.hub.json", g->path);
 	if (!access(path, R_OK) && !variant_make(g->path, "config.hub.json", NULL, variant)) {
 		printf("  with config.hub.json:\n");
-		decoder_run(g, variant, "");
+		decoder_run(g, variant, "", NULL);
 		variant_remove(variant);
 	}
 	if (golden_tensor(&g->io, NULL, "out.full_attention.logits"))

@@ -65,13 +65,15 @@ void block_mlp(struct model *m, struct layer *layer, uint32_t i)
 
 struct nn_tensor feed_forward(struct nn *c, const struct model *m, const struct feed_forward *f, struct nn_tensor x)
 {
-	struct nn_tensor up = nn_linear(c, x, f->up, f->up_bias);
+	struct nn_tensor y[2];
 
+	nn_linear_all(c, x, f->gate ? 2 : 1, (const struct nn_weight *const[]){ f->up, f->gate },
+		      (const float *const[]){ f->up_bias, f->gate_bias }, y);
 	if (f->gate)
-		up = nn_gate(c, nn_linear(c, x, f->gate, f->gate_bias), up, m->shape.activation);
+		y[0] = nn_gate(c, y[1], y[0], m->shape.activation);
 	else
-		nn_activate(c, up, m->shape.activation);
-	return nn_linear(c, up, f->down, f->down_bias);
+		nn_activate(c, y[0], m->shape.activation);
+	return nn_linear(c, y[0], f->down, f->down_bias);
 }
 
 struct nn_tensor feed_forward_layer(struct nn *c, const struct model *m, const struct layer *layer, struct nn_tensor x)

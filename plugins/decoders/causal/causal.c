@@ -48,10 +48,14 @@ static int causal_open(struct percept_call *call, const struct percept_open *ope
 
 	if (!d)
 		return percept_fail(call, -ENOMEM, "Memory is out.");
-	if (model_open(&d->model, open->model, causal_option(open, "context", 0), &error)) {
+	const struct percept_value *compute = percept_option(open, "compute");
+
+	if (model_open(&d->model, open->model, causal_option(open, "context", 0), !compute || strcmp(compute->string, "f32"), &error)) {
 		free(d);
 		return percept_fail(call, error.code, "%s", error.text);
 	}
+	for (const struct recoded *r = d->model.recoded; r < d->model.recoded + MODEL_RECODED && r->n; r++)
+		call->host->note(call, PERCEPT_LOG_INFO, "%u tensors of %s are computed as Q8_0.", r->n, r->format->name);
 	const struct shape *s = &d->model.shape;
 
 	const struct nn_page_shape pages = { s->n_kv_heads, s->head_dim, s->v_dim, causal_page_type(open) };

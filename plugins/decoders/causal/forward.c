@@ -55,9 +55,8 @@ static void forward_put(struct nn_tensor x, const uint32_t *index, struct nn_ten
 /* q, k, v (n, heads * dim) of x (n, d_model). */
 static void forward_linear(struct nn *c, const struct layer *l, struct nn_tensor x, struct nn_tensor qkv[3])
 {
-	qkv[0] = nn_linear(c, x, l->q, l->q_bias);
-	qkv[1] = nn_linear(c, x, l->k, l->k_bias);
-	qkv[2] = nn_linear(c, x, l->v, l->v_bias);
+	nn_linear_all(c, x, 3, (const struct nn_weight *const[]){ l->q, l->k, l->v },
+		      (const float *const[]){ l->q_bias, l->k_bias, l->v_bias }, qkv);
 }
 
 static struct nn_tensor forward_norm(struct forward *f, struct nn_tensor x, const struct norm *norm)

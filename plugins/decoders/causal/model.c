@@ -132,11 +132,9 @@ static int model_load(struct model *m, struct nn_error *error)
 	}
 	/* A file without a head of its own has the embeddings as its head. */
 	m->head = nn_load_maybe(&m->head_loader, s->vocab, s->d_model, m->gguf ? "output.weight" : "lm_head.weight");
-	if (m->head)
-		m->weight_bytes += m->head->bytes;
-	else
+	if (!m->head)
 		m->head = m->embeddings;
-	nn_weight_pack(m->checkpoint, m->head, error);
+	model_pack(m, m->head);
 	for (uint32_t i = 0; i < s->n_layers && !error->code; i++)
 		m->family->load(m, &m->layers[i], i);
 	return error->code;
@@ -165,9 +163,9 @@ static int model_read(struct model *m, uint32_t context, struct nn_error *error)
 	return 0;
 }
 
-int model_open(struct model *m, const char *path, uint32_t context, struct nn_error *error)
+int model_open(struct model *m, const char *path, uint32_t context, int fast, struct nn_error *error)
 {
-	*m = (struct model){ 0 };
+	*m = (struct model){ .fast = fast };
 	m->checkpoint = nn_checkpoint_open(path, error);
 	if (!m->checkpoint)
 		return error->code ? error->code : -EINVAL;

@@ -10,7 +10,7 @@
 
 struct family;
 
-enum { MODEL_DIM_MAX = 1 << 20, MODEL_ROPES = 2 };
+enum { MODEL_DIM_MAX = 1 << 20, MODEL_ROPES = 2, MODEL_RECODED = 16 };
 
 /* The numbers of a model, read from its configuration. */
 struct shape {
@@ -73,7 +73,7 @@ struct layer {
 struct model {
 	const struct family *family;
 	struct nn_checkpoint *checkpoint;
-	int gguf;
+	int gguf, fast;                 /* fast: products with weights of block formats in integers */
 	struct shape shape;
 	struct mixture mixture;
 	struct nn_rope rope[MODEL_ROPES];
@@ -87,7 +87,11 @@ struct model {
 	struct norm norm;
 	struct layer *layers;
 	uint32_t kv_layers[2];          /* without and with a window */
-	uint64_t weight_bytes;          /* of the tensors above */
+	uint64_t weight_bytes;          /* of the tensors above, as they are kept */
+	struct recoded {
+		const struct nn_block_format *format;
+		uint32_t n;
+	} recoded[MODEL_RECODED];       /* weights of formats that are computed in another one; ends with n 0 */
 	int32_t *end;                   /* tokens that end an answer */
 	uint32_t n_end;
 	struct nn_loader body, head_loader;
@@ -122,8 +126,9 @@ struct family {
 const struct family *family_find(const cJSON *config, struct nn_error *error);
 
 /* Opens the model at `path`: a directory, a bundle with a language model in it, or a GGUF file. -errno and *error on
- * failure, with nothing left behind. `context` 0: as the configuration says. [any] */
-int model_open(struct model *m, const char *path, uint32_t context, struct nn_error *error);
+ * failure, with nothing left behind. `context` 0: as the configuration says. `fast`: products with weights of block formats
+ * in integers, else in float32. [any] */
+int model_open(struct model *m, const char *path, uint32_t context, int fast, struct nn_error *error);
 void model_close(struct model *m);
 
 /* ---- for families: weights. `name` is GGUF's with its suffix ("attn_q.weight"), `layer` the block's number ---- */

@@ -22,13 +22,28 @@ struct nn_weight *model_weight(struct model *m, size_t rows, size_t cols, const 
 	return nn_load(&m->body, rows, cols, "%s", full);
 }
 
+/* Counts weights whose codes are not those of their file. */
+static void model_recoded(struct model *m, const struct nn_weight *w)
+{
+	const char *computed = nn_weight_computed(w);
+	uint32_t i = 0;
+
+	if (!computed || w->format == nn_block_format_named(computed))
+		return;
+	while (i + 1 < MODEL_RECODED && m->recoded[i].n && m->recoded[i].format != w->format)
+		i++;
+	m->recoded[i].format = w->format;
+	m->recoded[i].n++;
+}
+
 const struct nn_weight *model_pack(struct model *m, struct nn_weight *w)
 {
 	if (!w && !m->body.error->code)
 		nn_fail(m->body.error, -ENOMEM, "Memory is out.");
-	if (!w || nn_weight_pack(m->checkpoint, w, m->body.error))
+	if (!w || (m->fast ? nn_weight_pack_codes : nn_weight_pack)(m->checkpoint, w, m->body.error))
 		return NULL;
-	m->weight_bytes += w->bytes;
+	m->weight_bytes += w->packed_bytes;
+	model_recoded(m, w);
 	return w;
 }
 
