@@ -132,7 +132,7 @@ static void decoder_run_full(struct golden *g)
 	text = cJSON_PrintUnformatted(config);
 	if (text && !variant_make(g->path, text, NULL, variant)) {
 		printf("  without its window:\n");
-		decoder_run(g, variant, "full_attention.", NULL);
+		decoder_run(g, variant, "full_attention.", "f32");
 		variant_remove(variant);
 	}
 	free(text);
@@ -150,11 +150,11 @@ void case_decoder(struct golden *g)
 		found |= !access(path, R_OK);
 	}
 	if (found)
-		decoder_run(g, g->path, "", NULL);
+		decoder_run(g, g->path, "", "f32");
 	snprintf(path, sizeof(path), "%s/config.hub.json", g->path);
 	if (!access(path, R_OK) && !variant_make(g->path, "config.hub.json", NULL, variant)) {
 		printf("  with config.hub.json:\n");
-		decoder_run(g, variant, "", NULL);
+		decoder_run(g, variant, "", "f32");
 		variant_remove(variant);
 	}
 	if (golden_tensor(&g->io, NULL, "out.full_attention.logits"))

@@ -120,7 +120,7 @@ static int decoder_gguf(struct golden *g, const char *file)
 		g->rel *= GGUF_FAST;
 		decoder_run(g, path, type, NULL);
 	} else if (!strcmp(type, "F32.")) {
-		decoder_run(g, path, "", NULL);
+		decoder_run(g, path, "", "f32");
 	} else if (decoder_tolerance(g, key)) {
 		decoder_steps(g, path);
 	}
