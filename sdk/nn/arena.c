@@ -3,8 +3,9 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
-enum { ARENA_ALIGN = 64, ARENA_FIRST = 32 << 10, ARENA_LARGEST = 64 << 20 };
+enum { ARENA_ALIGN = 64, ARENA_FIRST = 32 << 10, ARENA_LARGEST = 64 << 20, ARENA_HUGE = 2 << 20 };
 
 struct arena_chunk {
 	struct arena_chunk *next;
@@ -38,6 +39,18 @@ void nn_arena_free(struct nn_arena *arena)
 	free(arena);
 }
 
+/* Large chunks lie on huge pages where the system has them: weights are read from end to end, again and again. */
+static unsigned char *arena_memory(size_t size)
+{
+	if (size < 2 * ARENA_HUGE)
+		return aligned_alloc(ARENA_ALIGN, size);
+	unsigned char *p = aligned_alloc(ARENA_HUGE, size);
+
+	if (p)
+		madvise(p, size & ~(size_t)(ARENA_HUGE - 1), MADV_HUGEPAGE);
+	return p;
+}
+
 /* A new chunk of at least `bytes` behind the current one. */
 static struct arena_chunk *arena_grow(struct nn_arena *arena, size_t bytes)
 {
@@ -55,7 +68,7 @@ static struct arena_chunk *arena_grow(struct nn_arena *arena, size_t bytes)
 
 	if (!c)
 		return NULL;
-	*c = (struct arena_chunk){ .size = size, .data = aligned_alloc(ARENA_ALIGN, size) };
+	*c = (struct arena_chunk){ .size = size, .data = arena_memory(size) };
 	if (!c->data) {
 		free(c);
 		return NULL;

@@ -102,8 +102,8 @@ SIMD_INLINE qf q_u4(const uint8_t *p, const int from)
 
 #define QUANT_KERNELS quant_vnni
 #define QUANT_TILES(X, code, scale) \
-	X(code, scale, 1) X(code, scale, 2) X(code, scale, 3) X(code, scale, 4) X(code, scale, 5) X(code, scale, 6)
-enum { QUANT_TILE_ROWS = 6 };
+	X(code, scale, 1) X(code, scale, 2) X(code, scale, 3) X(code, scale, 4) X(code, scale, 5) X(code, scale, 6) X(code, scale, 7) X(code, scale, 8)
+enum { QUANT_TILE_ROWS = 8 };
 
 #include "sdk/nn/quant-body.inc"
 

@@ -26,6 +26,7 @@ struct quant_linear {
 	size_t k;                   /* blocks of a row */
 	size_t tiles, step, steps;  /* panels of a task; tasks a group */
 	size_t first[NN_LINEAR_MAX + 1]; /* number of each weight's first panel */
+	size_t panel_bytes[NN_LINEAR_MAX];
 };
 
 static size_t quant_tile_rows(const struct quant_linear *l, size_t tile)
@@ -53,42 +54,40 @@ static void quant_encode_tiles(void *arg, size_t begin, size_t end)
 	}
 }
 
-static void quant_write(const struct quant_linear *l, uint32_t i, size_t col, size_t row, size_t rows, const float *acc)
+/* One panel for one tile: results go to y at once, or through a scratch where only some columns are wanted. */
+static void quant_meet(const struct quant_linear *l, uint32_t i, size_t panel, size_t tile)
 {
-	const struct nn_tensor y = l->y[i];
-	const size_t cols = y.cols - col < QUANT_PANEL ? y.cols - col : QUANT_PANEL;
+	const struct nn_weight *w = l->w[i];
+	const size_t row = tile * l->kernels->rows, col = panel * QUANT_PANEL, rows = quant_tile_rows(l, tile);
+	const size_t cols = w->rows - col < QUANT_PANEL ? w->rows - col : QUANT_PANEL, stride = l->y[i].stride;
+	const float *b = l->b && l->b[i] ? l->b[i] + col : NULL;
+	_Alignas(64) float part[QUANT_ROWS * QUANT_PANEL];
+	float *to = l->y[i].data + row * stride + col;
+	const int whole = cols == QUANT_PANEL;
+	const struct quant_tile t = {
+		.y = whole ? to : part, .stride = whole ? stride : QUANT_PANEL, .x = quant_tile_blocks(l, tile), .blocks = l->k,
+		.panel = (const uint8_t *)w->packed + panel * l->panel_bytes[i], .rows = (uint32_t)rows, .stream = l->tiles == 1, .format = w->codes,
+	};
 
-	for (size_t r = 0; r < rows; r++, acc += QUANT_PANEL) {
-		float *to = y.data + (row + r) * y.stride + col;
-
+	l->kernels->tile(&t);
+	for (size_t r = 0; r < rows && (!whole || b); r++)
 		for (size_t j = 0; j < cols; j++)
-			to[j] = l->b && l->b[i] ? acc[j] + l->b[i][col + j] : acc[j];
-	}
+			to[r * stride + j] = t.y[r * t.stride + j] + (b ? b[j] : 0);
 }
 
 /* Some panels for one group of tiles. */
 static void quant_task(void *arg, uint32_t index)
 {
 	const struct quant_linear *l = arg;
-	_Alignas(64) float acc[QUANT_ROWS * QUANT_PANEL];
 	const size_t first = index / l->steps * QUANT_GROUP, last = first + QUANT_GROUP < l->tiles ? first + QUANT_GROUP : l->tiles;
-	size_t p = index % l->steps * l->step, end = p + l->step;
+	const size_t begin = index % l->steps * l->step, all = l->first[NN_LINEAR_MAX];
 	uint32_t i = 0;
 
-	for (; p < end; p++) {
-		for (; i < NN_LINEAR_MAX && p >= l->first[i + 1];)
+	for (size_t p = begin; p < begin + l->step && p < all; p++) {
+		while (p >= l->first[i + 1])
 			i++;
-		if (i == NN_LINEAR_MAX)
-			return;
-		const struct quant_format *f = l->w[i]->codes;
-		const uint8_t *panel = (const uint8_t *)l->w[i]->packed + (p - l->first[i]) * quant_panel_bytes(f, l->x.cols);
-
-		for (size_t t = first; t < last; t++) {
-			const size_t rows = quant_tile_rows(l, t);
-
-			l->kernels->tile(&(struct quant_tile){ acc, panel, quant_tile_blocks(l, t), l->k, (uint32_t)rows, f });
-			quant_write(l, i, (p - l->first[i]) * QUANT_PANEL, t * l->kernels->rows, rows, acc);
-		}
+		for (size_t t = first; t < last; t++)
+			quant_meet(l, i, p - l->first[i], t);
 	}
 }
 
@@ -115,8 +114,10 @@ void quant_linear(struct nn *c, struct nn_tensor x, uint32_t n, const struct nn_
 	};
 	const struct nn_arena_mark mark = nn_arena_mark(c->arena);
 
-	for (uint32_t i = 0; i < NN_LINEAR_MAX; i++)
+	for (uint32_t i = 0; i < NN_LINEAR_MAX; i++) {
 		l.first[i + 1] = l.first[i] + (i < n ? (w[i]->rows + QUANT_PANEL - 1) / QUANT_PANEL : 0);
+		l.panel_bytes[i] = i < n ? quant_panel_bytes(w[i]->codes, x.cols) : 0;
+	}
 	l.tiles = (x.rows + l.kernels->rows - 1) / l.kernels->rows;
 	l.blocks = nn_memory(c, x.rows * l.k, sizeof(*l.blocks));
 	if (!c->error && x.rows && l.first[n]) {

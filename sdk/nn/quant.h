@@ -67,13 +67,15 @@ struct quant_block {
 	int32_t sum[2];  /* the same in units of d */
 };
 
-/* acc [rows][QUANT_PANEL] = the panel times `rows` rows; x [blocks][rows]. */
+/* y [rows][QUANT_PANEL] = the panel times `rows` rows; x [blocks][rows]. Row r of y begins at y + r * stride. */
 struct quant_tile {
-	float *acc;
+	float *y;
+	size_t stride;
 	const uint8_t *panel;
 	const struct quant_block *x;
 	size_t blocks;
 	uint32_t rows; /* 1 .. the kernels' own number */
+	int stream;    /* the panel comes from memory, and the next one will */
 	const struct quant_format *format;
 };
 
