@@ -108,6 +108,11 @@ SIMD_INLINE void q_store(float *p, qf v)
 	_mm256_storeu_ps(p, v);
 }
 
+SIMD_INLINE qf q_get(const float *p)
+{
+	return _mm256_loadu_ps(p);
+}
+
 SIMD_INLINE qf q_f16(const uint8_t *p)
 {
 	return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));

@@ -79,6 +79,11 @@ SIMD_INLINE void q_store(float *p, qf v)
 	*p = v;
 }
 
+SIMD_INLINE qf q_get(const float *p)
+{
+	return *p;
+}
+
 SIMD_INLINE qf q_f16(const uint8_t *p)
 {
 	uint16_t h;

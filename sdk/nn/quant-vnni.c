@@ -83,6 +83,11 @@ SIMD_INLINE void q_store(float *p, qf v)
 	_mm512_storeu_ps(p, v);
 }
 
+SIMD_INLINE qf q_get(const float *p)
+{
+	return _mm512_loadu_ps(p);
+}
+
 SIMD_INLINE qf q_f16(const uint8_t *p)
 {
 	return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));

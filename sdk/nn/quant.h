@@ -8,7 +8,7 @@
  * lines: of 4 bits, line j % 4 has chunk j in its low or (j >= 4) high half; of 2 bits, line j / 4 at bit 2 * (j % 4);
  * of 1 bit, the only line at bit j; of 8 bits, line j. Codes of 3, 5 and 6 bits are 2 + 1, 4 + 1 and 4 + 2, the low ones first.
  *
- * A row of activations is two terms a number: x = d * (128 * high + low), 15 bits of the largest of its block.
+ * A row of activations is two terms a number: x = d * (128 * high + low), 15 bits of the largest of QUANT_SUPER blocks.
  */
 #ifndef NN_QUANT_H
 #define NN_QUANT_H
@@ -62,9 +62,10 @@ size_t quant_panel_bytes(const struct quant_format *f, size_t cols);
 /* QUANT_K numbers of a row of activations. */
 struct quant_block {
 	int8_t high[QUANT_K], low[QUANT_K];
-	float d, s;      /* s: the block's sum */
+	float d;         /* of QUANT_SUPER blocks */
+	float s;         /* the block's sum, in units of d */
 	float half[2];   /* the sums of its halves */
-	int32_t sum[2];  /* the same in units of d */
+	int32_t sum[2];  /* the same */
 };
 
 /* y [rows][QUANT_PANEL] = the panel times `rows` rows; x [blocks][rows]. Row r of y begins at y + r * stride. */
