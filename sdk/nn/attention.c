@@ -148,7 +148,7 @@ static void attention_begin(struct attention_tile *t)
 			t->q[d * t->n + i] = q[d] * a->how->scale;
 		t->hi[i] = a->how->visible ? a->how->visible[row] : (uint32_t)a->keys;
 		t->lo[i] = a->how->first ? a->how->first[row] : 0;
-		t->state[i] = (struct kernel_softmax){ -INFINITY, 0 };
+		t->state[i] = (struct kernel_softmax){ .base = -INFINITY };
 	}
 	memset(t->out, 0, page_value_panels(a->shape) * KERNEL_ROWS * KERNEL_PANEL * sizeof(float));
 }
@@ -160,10 +160,16 @@ static void attention_end(const struct attention_tile *t)
 	for (size_t i = 0; i < t->n; i++) {
 		size_t row = (t->line + i) / a->group, h = t->kv * a->group + (t->line + i) % a->group;
 		float *out = a->out.data + row * a->out.stride + h * a->shape->dv;
-		float scale = t->state[i].sum > 0 ? 1.0f / t->state[i].sum : t->state[i].sum;
+		float sum = 0;
 
-		for (size_t d = 0; d < a->shape->dv; d++)
-			out[d] = t->out[(d / KERNEL_PANEL * KERNEL_ROWS + i) * KERNEL_PANEL + d % KERNEL_PANEL] * scale;
+		for (size_t k = 0; k < KERNEL_PARTS; k++)
+			sum += t->state[i].sum[k];
+		for (size_t d = 0; d < a->shape->dv; d += KERNEL_PANEL) {
+			const size_t n = a->shape->dv - d < KERNEL_PANEL ? a->shape->dv - d : KERNEL_PANEL;
+
+			memcpy(out + d, t->out + (d / KERNEL_PANEL * KERNEL_ROWS + i) * KERNEL_PANEL, n * sizeof(*out));
+		}
+		a->kernels->scale(out, a->shape->dv, sum > 0 ? 1.0f / sum : sum);
 	}
 }
 

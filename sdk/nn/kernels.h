@@ -31,9 +31,12 @@ struct kernel_tile {
 	int first;
 };
 
-/* The state of one row's softmax over keys seen so far. */
+/* The state of one row's softmax over keys seen so far: weights are exp(score - base), their sum is in parts. `base` follows
+ * the largest score, with some distance. */
+enum { KERNEL_PARTS = 16 };
 struct kernel_softmax {
-	float max, sum;
+	_Alignas(64) float sum[KERNEL_PARTS];
+	float base;
 };
 
 struct nn_kernels {
@@ -42,7 +45,7 @@ struct nn_kernels {
 	void (*tile)(const struct kernel_tile *t);
 	/* The same, of F32 or F16, with x of row r and step i at x[r * KERNEL_PANEL + i]. */
 	void (*tile_rows)(const struct kernel_tile *t);
-	/* s [KERNEL_PANEL]: scores [lo, hi) to weights exp(s - max), 0 elsewhere; returns what earlier sums are multiplied by. */
+	/* s [KERNEL_PANEL]: scores [lo, hi) to weights exp(s - base), 0 elsewhere; returns what earlier sums are multiplied by. */
 	float (*weights)(struct kernel_softmax *state, float *s, uint32_t lo, uint32_t hi);
 	void (*activate)(float *x, size_t n, enum nn_activation how);
 	void (*gate)(float *g, const float *u, size_t n, enum nn_activation how);
