@@ -112,7 +112,8 @@ static void attention_page(struct attention_tile *t, const void *head, size_t ba
 {
 	const struct attention *a = t->a;
 	const struct nn_kernels *kernels = a->kernels;
-	uint32_t most = 0;
+	uint32_t most = 0, lo[KERNEL_ROWS], hi[KERNEL_ROWS];
+	float carry[KERNEL_ROWS];
 
 	for (size_t i = 0; i < t->n; i++)
 		most = t->hi[i] > most ? t->hi[i] : most;
@@ -120,18 +121,17 @@ static void attention_page(struct attention_tile *t, const void *head, size_t ba
 
 	attention_scores(t, head, keys);
 	for (size_t i = 0; i < t->n; i++) {
-		float *s = t->s + i * NN_PAGE;
-
 		if (a->how->softcap > 0)
-			attention_softcap(kernels, s, a->how->softcap);
+			attention_softcap(kernels, t->s + i * NN_PAGE, a->how->softcap);
 		if (a->how->slopes)
-			attention_slope(t, i, s, base);
-		float carry = kernels->weights(&t->state[i], s, attention_within(t->lo[i], base),
-					       attention_within(t->hi[i], base));
-
-		for (size_t p = 0; carry != 1.0f && p < page_value_panels(a->shape); p++)
-			kernels->scale(t->out + (p * KERNEL_ROWS + i) * KERNEL_PANEL, KERNEL_PANEL, carry);
+			attention_slope(t, i, t->s + i * NN_PAGE, base);
+		lo[i] = attention_within(t->lo[i], base);
+		hi[i] = attention_within(t->hi[i], base);
 	}
+	kernels->weights(t->state, t->s, (uint32_t)t->n, lo, hi, carry);
+	for (size_t i = 0; i < t->n; i++)
+		for (size_t p = 0; carry[i] != 1.0f && p < page_value_panels(a->shape); p++)
+			kernels->scale(t->out + (p * KERNEL_ROWS + i) * KERNEL_PANEL, KERNEL_PANEL, carry[i]);
 	attention_values(t, head, keys);
 }
 

@@ -45,8 +45,9 @@ struct nn_kernels {
 	void (*tile)(const struct kernel_tile *t);
 	/* The same, of F32 or F16, with x of row r and step i at x[r * KERNEL_PANEL + i]. */
 	void (*tile_rows)(const struct kernel_tile *t);
-	/* s [KERNEL_PANEL]: scores [lo, hi) to weights exp(s - base), 0 elsewhere; returns what earlier sums are multiplied by. */
-	float (*weights)(struct kernel_softmax *state, float *s, uint32_t lo, uint32_t hi);
+	/* s [n][KERNEL_PANEL]: of row r scores [lo[r], hi[r]) to weights exp(s - base), 0 elsewhere; carry[r] is what earlier sums
+	 * are multiplied by. */
+	void (*weights)(struct kernel_softmax *state, float *s, uint32_t n, const uint32_t *lo, const uint32_t *hi, float *carry);
 	void (*activate)(float *x, size_t n, enum nn_activation how);
 	void (*gate)(float *g, const float *u, size_t n, enum nn_activation how);
 	void (*softmax)(float *x, size_t n);
