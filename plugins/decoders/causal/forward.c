@@ -19,6 +19,8 @@ struct forward {
 	void *const **pages[2];  /* [T] its sequence's list */
 	uint32_t *media, *text;   /* rows that a media item owns and the others, where the hooks project; else all are text */
 	uint32_t n_media, n_text;
+	const uint32_t *kept;     /* [n_kept] in the last layer: the rows that something is wanted of; NULL: all */
+	uint32_t n_kept;
 	int hooked;               /* a hook failed, and said why */
 };
 
@@ -151,8 +153,31 @@ static void forward_qkv(struct forward *f, uint32_t i, struct nn_tensor x, struc
 	}
 }
 
-/* x += out(attention(qkv(norm x))); x += mlp(norm x); what is added may be normed once more. */
-static void forward_layer(struct forward *f, uint32_t i, struct nn_tensor x)
+/* Once the last layer's keys and values are written, rows of which nothing is wanted are done: q and x lose them. */
+static void forward_narrow(struct forward *f, uint32_t layer, struct nn_tensor *q, struct nn_tensor *x)
+{
+	const uint32_t kind = f->d->model.layers[layer].kv;
+	uint32_t *kept = nn_memory(f->c, f->batch->n, sizeof(*kept)), n = 0;
+
+	for (uint32_t t = 0; kept && t < f->batch->n; t++)
+		if (f->batch->rows[t].wants)
+			kept[n++] = t;
+	if (!kept || n == f->batch->n)
+		return;
+	for (uint32_t t = 0; t < n; t++) {
+		f->visible[t] = f->visible[kept[t]];
+		f->first[t] = f->first[kept[t]];
+		f->pages[kind][t] = f->pages[kind][kept[t]];
+	}
+	*q = forward_take(f->c, *q, kept, n);
+	*x = forward_take(f->c, *x, kept, n);
+	f->kept = kept;
+	f->n_kept = n;
+}
+
+/* x += out(attention(qkv(norm x))); x += mlp(norm x); what is added may be normed once more. Returns x, of which only wanted
+ * rows are left where `last`. */
+static struct nn_tensor forward_layer(struct forward *f, uint32_t i, struct nn_tensor x, int last)
 {
 	const struct model *m = &f->d->model;
 	const struct shape *s = &m->shape;
@@ -168,11 +193,14 @@ static void forward_layer(struct forward *f, uint32_t i, struct nn_tensor x)
 
 	forward_qkv(f, i, forward_norm(f, x, &l->attention_norm), qkv);
 	nn_page_write_rows(c, shape, pages, f->index, qkv[1], qkv[2]);
+	if (last)
+		forward_narrow(f, i, &qkv[0], &x);
 	h = nn_attention_paged(c, qkv[0], shape, pages, &how);
 	h = forward_project(f, i, PERCEPT_PROJECT_OUT, h, s->d_model);
 	nn_add_to(c, x, l->attention_post.w ? forward_norm(f, h, &l->attention_post) : h);
 	h = forward_project(f, i, PERCEPT_PROJECT_MLP, forward_norm(f, x, &l->mlp_norm), s->d_model);
 	nn_add_to(c, x, l->mlp_post.w ? forward_norm(f, h, &l->mlp_post) : h);
+	return x;
 }
 
 /* The lists of the batch's sequences become those of layer i. */
@@ -248,25 +276,30 @@ static void forward_place(struct forward *f, const struct place *places)
 		forward_far(f, places);
 }
 
-static void forward_layers(struct forward *f, struct nn_tensor x)
+static struct nn_tensor forward_layers(struct forward *f, struct nn_tensor x)
 {
 	const struct percept_hooks *h = f->batch->hooks;
+	const uint32_t n = f->d->model.shape.n_layers;
 	char name[32];
 
-	for (uint32_t i = 0; i < f->d->model.shape.n_layers && !nn_stopped(f->c); i++) {
+	for (uint32_t i = 0; i < n && !nn_stopped(f->c); i++) {
 		const struct nn_arena_mark mark = nn_arena_mark(f->c->arena);
+		/* Who looks on sees all rows. */
+		const int last = i + 1 == n && !h && !f->call->host->observe;
 
 		forward_pages(f, i);
 		if (h && h->before_layer)
 			forward_failed(f, h->before_layer(f->call, h->state, i, f->batch->rows, f->batch->n, x.data));
 		if (!f->c->error)
-			forward_layer(f, i, x);
+			x = forward_layer(f, i, x, last);
 		if (h && h->after_layer && !f->c->error)
 			forward_failed(f, h->after_layer(f->call, h->state, i, f->batch->rows, f->batch->n, x.data));
 		snprintf(name, sizeof(name), "after_layer%u", i);
 		forward_observe(f, name, x);
-		nn_arena_release(f->c->arena, mark);
+		if (!last)
+			nn_arena_release(f->c->arena, mark);
 	}
+	return x;
 }
 
 /* x (T, d_model): the rows' tokens or embeddings, with what the model adds to say where they stand. */
@@ -296,8 +329,8 @@ static struct nn_tensor forward_wanted(struct forward *f, struct nn_tensor x, ui
 {
 	uint32_t *index = nn_memory(f->c, f->batch->n, sizeof(*index)), n = 0;
 
-	for (uint32_t t = 0; index && t < f->batch->n; t++) {
-		if (f->batch->rows[t].wants & what)
+	for (uint32_t t = 0; index && t < (f->kept ? f->n_kept : f->batch->n); t++) {
+		if (f->batch->rows[f->kept ? f->kept[t] : t].wants & what)
 			index[n++] = t;
 	}
 	return n ? forward_take(f->c, x, index, n) : (struct nn_tensor){ 0 };
@@ -371,7 +404,7 @@ int causal_forward(struct percept_call *call, struct causal *d, struct percept_b
 	struct nn_tensor x = forward_input(&f);
 
 	forward_observe(&f, "embeddings", x);
-	forward_layers(&f, x);
+	x = forward_layers(&f, x);
 	if (call->host->observe)
 		forward_observe(&f, "final_normed", forward_norm(&f, x, &d->model.norm));
 	struct nn_tensor hidden = forward_wanted(&f, x, PERCEPT_WANT_HIDDEN), last = forward_wanted(&f, x, PERCEPT_WANT_LOGITS);
