@@ -3,17 +3,21 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "sdk/nn/gguf.h"
 #include "sdk/wire/place.h"
+
+enum { MODELS_WORDS = 2 /* behind a verb, at most */ };
 
 struct models_verb {
 	const char *name;
 	size_t words; /* after its own name */
-	int (*run)(struct tool *tool, const char *argument);
+	int (*run)(struct tool *tool, const struct models_values *values, const char *const *words);
 };
 
 /* "4.2 M" */
@@ -43,6 +47,8 @@ static void models_row(struct tool_table *t, const struct model *m)
 static int models_is_model(const char *path)
 {
 	char file[PATH_MAX + 16];
+	if (nn_gguf_is_path(path))
+		return 1;
 	snprintf(file, sizeof file, "%s/config.json", path);
 	return access(file, R_OK) == 0;
 }
@@ -88,18 +94,17 @@ static int models_print_json(struct tool *tool, cJSON *json)
 	return TOOL_DONE;
 }
 
-static int models_list(struct tool *tool, const char *argument)
+static int models_list(struct tool *tool, const struct models_values *values, const char *const *words)
 {
 	struct tool_table t;
 	cJSON *list = cJSON_CreateArray();
 	char *folders = place_model_path(NULL), *rest = folders, *folder;
-	(void)argument;
 	if (!folders || !list) {
 		cJSON_Delete(list);
 		free(folders);
 		return tool_no_memory(tool);
 	}
-	table_init(&t, "MODEL|FAMILY|PARAMETERS|TYPES|SIZE|CONTEXT|FOLDER");
+	table_init(&t, "MODEL|FAMILY|PARAMETERS|TYPES|SIZE|CONTEXT|PATH");
 	while ((folder = strsep(&rest, ":")))
 		models_add_folder(tool, folder, &t, list);
 	free(folders);
@@ -114,8 +119,8 @@ static void models_print(const struct model *m)
 	char types[64], count[32], bytes[32];
 	model_types(m, types, sizeof types);
 	printf("model         %s\n", m->name);
-	printf("folder        %s\n", m->path);
-	printf("family        %s (%s)\n", m->family, m->architecture);
+	printf("path          %s\n", m->path);
+	printf("family        %s%s%s%s\n", m->family, *m->architecture ? " (" : "", m->architecture, *m->architecture ? ")" : "");
 	printf("parameters    %s in %zu tensors\n", models_count((double)m->parameters, count), m->tensors);
 	printf("types         %s\n", types);
 	printf("size          %s\n", tool_bytes((double)m->bytes, bytes));
@@ -125,17 +130,14 @@ static void models_print(const struct model *m)
 	printf("memory        %s, of a full context\n", tool_bytes((double)(m->bytes + m->cache_bytes), bytes));
 }
 
-static int models_show(struct tool *tool, const char *name)
+int models_find(struct tool *tool, const char *name, char path[PATH_MAX])
 {
-	struct model m;
-	struct nn_error error = {0};
-	char path[PATH_MAX];
 	char *folders = place_model_path(NULL);
 	if (!folders)
 		return tool_no_memory(tool);
 	int r = place_find(folders, name, path);
 	if (r < 0 && strchr(name, '/') && access(name, F_OK) == 0)
-		r = snprintf(path, sizeof path, "%s", name) < (int)sizeof path ? 0 : -ENAMETOOLONG;
+		r = snprintf(path, PATH_MAX, "%s", name) < (int)PATH_MAX ? 0 : -ENAMETOOLONG;
 	if (r < 0) {
 		tool_say(tool, 0, "There is no model '%s' in %s.", name, folders);
 		fputs("'percept models list' lists those there are; PERCEPT_MODELS names further folders.\n", stderr);
@@ -143,39 +145,83 @@ static int models_show(struct tool *tool, const char *name)
 		return TOOL_FAILED;
 	}
 	free(folders);
+	return 0;
+}
+
+/* Every tensor: its name, its type and its shape. */
+static int models_print_tensors(struct tool *tool, const char *path)
+{
+	struct nn_error error = {0};
+	struct nn_checkpoint *checkpoint = nn_checkpoint_open(path, &error);
+	struct tool_table t;
+	if (!checkpoint)
+		return tool_say(tool, TOOL_FAILED, "%s", error.text);
+	table_init(&t, "TENSOR|TYPE|SHAPE|SIZE");
+	for (size_t i = 0; i < nn_checkpoint_count(checkpoint); i++) {
+		const struct nn_weight *w = nn_checkpoint_at(checkpoint, i);
+		char shape[128] = "", bytes[32];
+		size_t n = 0;
+		for (uint32_t k = 0; k < w->rank && n < sizeof shape; k++)
+			n += (size_t)snprintf(shape + n, sizeof shape - n, "%s%llu", k ? " x " : "", (unsigned long long)w->shape[k]);
+		table_cell(&t, "%s", w->name);
+		table_cell(&t, "%s", model_type_name(w));
+		table_cell(&t, "%s", shape);
+		table_cell(&t, "%s", tool_bytes((double)w->bytes, bytes));
+	}
+	nn_checkpoint_close(checkpoint);
+	return table_print(&t);
+}
+
+static int models_show(struct tool *tool, const struct models_values *values, const char *const *words)
+{
+	struct model m;
+	struct nn_error error = {0};
+	char path[PATH_MAX];
+	if (models_find(tool, words[0], path) != 0)
+		return TOOL_FAILED;
 	if (model_read(&m, path, &error) < 0)
 		return tool_say(tool, TOOL_FAILED, "%s Bring the model's files again, or choose another.", error.text);
 	if (tool->json)
 		return models_print_json(tool, model_json(&m));
 	models_print(&m);
-	return TOOL_DONE;
+	return values->tensors ? models_print_tensors(tool, path) : TOOL_DONE;
 }
 
 static const struct models_verb models_verbs[] = {
 	{"list", 0, models_list},
 	{"show", 1, models_show},
+	{"quantize", 2, models_quantize},
 };
 
 static int models_run(struct tool *tool, const void *values, const struct tool_items *items)
 {
-	(void)values;
+	const char *words[MODELS_WORDS] = {NULL};
+	for (size_t i = 1; i < items->n && i <= MODELS_WORDS; i++)
+		words[i - 1] = items->list[i].text;
 	for (size_t i = 0; i < sizeof models_verbs / sizeof *models_verbs; i++) {
 		const struct models_verb *v = &models_verbs[i];
-		if (strcmp(items->list[0].text, v->name) != 0)
-			continue;
-		if (items->n != 1 + v->words)
-			break;
-		return v->run(tool, v->words ? items->list[1].text : NULL);
+		if (strcmp(items->list[0].text, v->name) == 0 && items->n == 1 + v->words)
+			return v->run(tool, values, words);
 	}
-	return tool_say(tool, TOOL_USAGE, "It is called as: percept models list, or: percept models show MODEL.");
+	return tool_say(tool, TOOL_USAGE, "It is called as: percept models %s.", command_models.arguments);
 }
+
+static const struct tool_option models_options[] = {
+	{'o', "output", TOOL_TEXT, offsetof(struct models_values, output), 0, 0, "FILE", "the file to write", NULL},
+	{0, "tensors", TOOL_FLAG, offsetof(struct models_values, tensors), 0, 0, NULL, "show every tensor", NULL},
+	{0, NULL, TOOL_FLAG, 0, 0, 0, NULL, NULL, NULL},
+};
 
 const struct tool_command command_models = {
 	.name = "models",
-	.arguments = "list | show MODEL",
+	.arguments = "list | show MODEL | quantize MODEL TYPE",
 	.summary = "the models on this machine",
-	.details = "Looks in the folders of PERCEPT_MODELS, the user's own, and the installed ones. MODEL is a name or a folder.",
+	.details = "Looks in the folders of PERCEPT_MODELS, the user's own, and the installed ones. MODEL is a name or a path.\n"
+		   "\n"
+		   "  quantize  a GGUF file with smaller weights: TYPE is Q8_0, Q6_K, Q4_K_M or Q4_0",
+	.options = models_options,
+	.values = sizeof(struct models_values),
 	.min_words = 1,
-	.max_words = 2,
+	.max_words = 1 + MODELS_WORDS,
 	.run = models_run,
 };

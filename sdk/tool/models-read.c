@@ -7,22 +7,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sdk/nn/gguf.h"
 #include "sdk/nn/template.h"
 
-const char *model_type_name(enum nn_type type)
+const char *model_type_name(const struct nn_weight *w)
 {
 	static const char *const names[] = {[NN_F32] = "F32", [NN_F16] = "F16", [NN_BF16] = "BF16", [NN_I32] = "I32",
 					    [NN_U8] = "U8",   [NN_I64] = "I64", [NN_OTHER] = "other"};
-	return (size_t)type < sizeof names / sizeof *names && names[type] ? names[type] : "other";
+	if (w->type == NN_BLOCKS && w->format)
+		return w->format->name;
+	return (size_t)w->type < sizeof names / sizeof *names && names[w->type] ? names[w->type] : "other";
 }
 
 void model_types(const struct model *m, char *text, size_t size)
 {
 	size_t n = 0;
 	text[0] = '\0';
-	for (size_t i = 0; i <= NN_OTHER && n < size; i++)
-		if (m->type_parameters[i])
-			n += (size_t)snprintf(text + n, size - n, "%s%s", n ? ", " : "", model_type_name((enum nn_type)i));
+	for (const struct model_type *t = m->types; t < m->types + MODEL_TYPES && t->name && n < size; t++)
+		n += (size_t)snprintf(text + n, size - n, "%s%s", n ? ", " : "", t->name);
 }
 
 /* A model card begins with lines between "---"; one of them is "license: NAME". */
@@ -77,9 +79,14 @@ static void model_weights(struct model *m, struct nn_checkpoint *checkpoint)
 	for (size_t i = 0; i < m->tensors; i++) {
 		const struct nn_weight *w = nn_checkpoint_at(checkpoint, i);
 		uint64_t n = (uint64_t)w->rows * w->cols;
-		size_t type = (size_t)w->type <= NN_OTHER ? (size_t)w->type : NN_OTHER;
+		const char *name = model_type_name(w);
+		struct model_type *t = m->types;
+		while (t + 1 < m->types + MODEL_TYPES && t->name && strcmp(t->name, name) != 0)
+			t++;
+		t->name = name;
+		t->parameters += n;
+		t->bytes += w->bytes;
 		m->parameters += n;
-		m->type_parameters[type] += n;
 	}
 }
 
@@ -92,20 +99,20 @@ static void model_config(struct model *m, const cJSON *config)
 	if (!text)
 		text = config;
 	snprintf(m->family, sizeof m->family, "%s", nn_config_string(config, "model_type", "unknown"));
-	snprintf(m->architecture, sizeof m->architecture, "%s", first ? first : "unknown");
-	m->context = nn_config_int(text, "max_position_embeddings|n_positions|n_ctx|max_seq_len", 0, 0, INT32_MAX, &ignored);
-	int64_t layers = nn_config_int(text, "num_hidden_layers|n_layer|n_layers", 0, 0, 1 << 16, &ignored);
-	int64_t heads = nn_config_int(text, "num_attention_heads|n_head|n_heads", 0, 0, 1 << 16, &ignored);
-	int64_t kv_heads = nn_config_int(text, "num_key_value_heads", heads, 0, 1 << 16, &ignored);
-	int64_t width = nn_config_int(text, "hidden_size|n_embd|d_model", 0, 0, 1 << 24, &ignored);
-	int64_t head_dim = nn_config_int(text, "head_dim", heads ? width / heads : 0, 0, 1 << 20, &ignored);
-	uint64_t size = 2 * sizeof(float);
+	snprintf(m->architecture, sizeof m->architecture, "%s", first ? first : "");
+	m->context = nn_config_int(text, "max_position_embeddings|n_positions|n_ctx|max_seq_len|context_length", 0, 0, INT32_MAX, &ignored);
+	int64_t layers = nn_config_int(text, "num_hidden_layers|n_layer|n_layers|block_count", 0, 0, 1 << 16, &ignored);
+	int64_t heads = nn_config_int(text, "num_attention_heads|n_head|n_heads|attention.head_count", 0, 0, 1 << 16, &ignored);
+	int64_t kv_heads = nn_config_int(text, "num_key_value_heads|attention.head_count_kv", heads, 0, 1 << 16, &ignored);
+	int64_t width = nn_config_int(text, "hidden_size|n_embd|d_model|embedding_length", 0, 0, 1 << 24, &ignored);
+	int64_t head_dim = nn_config_int(text, "head_dim|attention.key_length", heads ? width / heads : 0, 0, 1 << 20, &ignored);
+	uint64_t size = 2 * sizeof(uint16_t);
 	const int64_t factors[] = {layers, kv_heads, head_dim, m->context};
 	for (size_t i = 0; i < sizeof factors / sizeof *factors; i++)
 		if (__builtin_mul_overflow(size, (uint64_t)factors[i], &size))
 			size = 0;
 	m->cache_bytes = size;
-	const char *license = nn_config_string(config, "license", NULL);
+	const char *license = nn_config_string(config, "license|general.license", NULL);
 	if (license)
 		snprintf(m->license, sizeof m->license, "%s", license);
 }
@@ -124,12 +131,14 @@ int model_read(struct model *m, const char *path, struct nn_error *error)
 	model_weights(m, checkpoint);
 	m->bytes = nn_checkpoint_bytes(checkpoint);
 	model_config(m, nn_checkpoint_config(checkpoint));
+	const struct nn_gguf *gguf = nn_checkpoint_gguf(checkpoint);
+	m->template = gguf && nn_gguf_value(gguf, "tokenizer.chat_template");
 	nn_checkpoint_close(checkpoint);
 	if (!license_of_card(m->path, m->license, sizeof m->license) && !*m->license &&
 	    !license_of_file(m->path, m->license, sizeof m->license))
 		snprintf(m->license, sizeof m->license, "not stated");
-	char *template = nn_template_find(m->path);
-	m->template = template != NULL;
+	char *template = m->template ? NULL : nn_template_find(m->path);
+	m->template |= template != NULL;
 	free(template);
 	return 0;
 }
@@ -143,9 +152,8 @@ cJSON *model_json(const struct model *m)
 	cJSON_AddStringToObject(json, "architecture", m->architecture);
 	cJSON_AddNumberToObject(json, "parameters", (double)m->parameters);
 	cJSON *types = cJSON_AddObjectToObject(json, "types");
-	for (size_t i = 0; i <= NN_OTHER; i++)
-		if (m->type_parameters[i])
-			cJSON_AddNumberToObject(types, model_type_name((enum nn_type)i), (double)m->type_parameters[i]);
+	for (const struct model_type *t = m->types; t < m->types + MODEL_TYPES && t->name; t++)
+		cJSON_AddNumberToObject(types, t->name, (double)t->parameters);
 	cJSON_AddNumberToObject(json, "tensors", (double)m->tensors);
 	cJSON_AddNumberToObject(json, "bytes", (double)m->bytes);
 	cJSON_AddNumberToObject(json, "context", (double)m->context);

@@ -1,4 +1,4 @@
-/* models.h - model folders on this machine. */
+/* models.h - model folders and files on this machine. */
 #ifndef TOOL_MODELS_H
 #define TOOL_MODELS_H
 
@@ -8,6 +8,8 @@
 #include "sdk/nn/checkpoint.h"
 #include "sdk/tool/tool.h"
 
+enum { MODEL_TYPES = 40 };
+
 /* What is known of a model, read from its files. */
 struct model {
 	char path[PATH_MAX];
@@ -16,20 +18,35 @@ struct model {
 	char architecture[96];
 	char license[64]; /* "not stated" if nothing says */
 	uint64_t parameters, bytes;
-	uint64_t type_parameters[NN_OTHER + 1];
+	struct model_type {
+		const char *name; /* "Q4_K" */
+		uint64_t parameters, bytes;
+	} types[MODEL_TYPES];     /* ends with name NULL */
 	size_t tensors;
 	int64_t context;
-	uint64_t cache_bytes; /* of keys and values at full context, in f32 */
+	uint64_t cache_bytes; /* of keys and values at full context, in 16 bits */
 	int template;
 };
 
-/* "F16" ... */
-const char *model_type_name(enum nn_type type);
+/* The name of a weight's type: "F16", "Q4_K". */
+const char *model_type_name(const struct nn_weight *weight);
 /* "F32" or "F16, F32": the types of its weights. */
 void model_types(const struct model *model, char *text, size_t size);
 /* Reads the model folder `path`. 0, or a negative errno and one sentence. */
 int model_read(struct model *model, const char *path, struct nn_error *error);
 /* As JSON; NULL when memory is out. */
 cJSON *model_json(const struct model *model);
+
+/* Options of percept models' verbs. */
+struct models_values {
+	const char *output, *type;
+	int yes, tensors;
+};
+
+/* The path of a model by its name or path. 0, or TOOL_FAILED after saying what there is. */
+int models_find(struct tool *tool, const char *name, char path[PATH_MAX]);
+
+/* Verbs: `words` are those behind the verb's name. An exit code. */
+int models_quantize(struct tool *tool, const struct models_values *values, const char *const *words);
 
 #endif

@@ -178,12 +178,14 @@ char *place_model_path(const char *configured)
 
 int place_find(const char *folders, const char *name, char path[PATH_MAX])
 {
+	static const char *const ends[] = { "", ".gguf" };
 	struct stat st;
 	size_t n;
 	if (*name == '/' || strncmp(name, "~/", 2) == 0)
 		return place_expand(name, path) == 0 && stat(path, &st) == 0 ? 0 : -ENOENT;
 	for (const char *at; (at = place_next(&folders, &n)) != NULL;)
-		if (n < PATH_MAX && place_format(path, "%.*s/%s", (int)n, at, name) == 0 && stat(path, &st) == 0)
-			return 0;
+		for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+			if (n < PATH_MAX && place_format(path, "%.*s/%s%s", (int)n, at, name, ends[i]) == 0 && stat(path, &st) == 0)
+				return 0;
 	return -ENOENT;
 }

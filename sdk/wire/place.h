@@ -18,7 +18,8 @@ int place_program(const char *name, char path[PATH_MAX]);
  * installed ones. Colon-separated, without doubles, by malloc; NULL when memory is out. [any] */
 char *place_plugin_path(const char *configured);
 char *place_model_path(const char *configured);
-/* Finds `name` in the colon-separated `folders`; an absolute or "~/" name stands for itself. 0, or -ENOENT. [any] */
+/* Finds `name`, or else the file `name`.gguf, in the colon-separated `folders`; an absolute or "~/" name stands for itself. 0, or
+ * -ENOENT. [any] */
 int place_find(const char *folders, const char *name, char path[PATH_MAX]);
 /* `text` with a leading "~/" made the home folder. 0, or -ENAMETOOLONG. [any] */
 int place_expand(const char *text, char path[PATH_MAX]);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "sdk/nn/blocks.h"
+#include "sdk/nn/quantise.h"
 #include "tests/golden/decoder.h"
 
 /* GGUF_FAST: how much further the default arithmetic may be from the reference than float32. */
@@ -142,6 +143,23 @@ int decoder_ggufs(struct golden *g)
 	return n;
 }
 
+/* x in blocks is raw.TYPE, where case.json says that the reference made it of x. */
+static void blocks_quantise(struct golden *g, const struct golden_tensor *raw, const struct nn_block_format *format)
+{
+	const cJSON *type = cJSON_GetObjectItem(cJSON_GetObjectItem(g->info, "types"), raw->name + 4);
+	const char *how = cJSON_GetStringValue(cJSON_GetObjectItem(type, "how"));
+	const struct golden_tensor *x = golden_tensor(&g->io, "F32", "x");
+	uint8_t *got = calloc(raw->n + 1, 1);
+	char name[160];
+
+	snprintf(name, sizeof(name), "%s of x", raw->name);
+	if (got && x && how && strstr(how, "quantised from x") && x->n / format->elements * format->bytes == raw->n) {
+		nn_quantise(format, x->data, x->n, got);
+		golden_verdict(g, name, !memcmp(got, raw->data, raw->n));
+	}
+	free(got);
+}
+
 /* raw.TYPE, expanded, is f32.TYPE. */
 void case_blocks(struct golden *g)
 {
@@ -159,5 +177,7 @@ void case_blocks(struct golden *g)
 			nn_blocks_expand(format, raw->data, blocks, got);
 		golden_compare(g, want->name, got, got ? blocks * format->elements : 0, want->data, want->n);
 		free(got);
+		if (format && nn_quantise_knows(format))
+			blocks_quantise(g, raw, format);
 	}
 }
