@@ -1,208 +1,141 @@
 /* attention.c - softmax(q k^T) v in one pass over keys and values in pages.
  *
- * A page holds the panels of both products (page.h). So scores and sums are tiles of the linear kernels, and for a row they
- * are the same chain of multiply-adds whatever other rows are computed with it. Milakov and Gimelshein 2018 give the running softmax.
+ * Keys are taken in blocks of KERNEL_KEYS at fixed positions. A block has a softmax of its own, and blocks are joined in
+ * their order: for a row these are the same operations whatever other rows are computed with it, and whether a task takes
+ * all blocks of a row or one. Milakov and Gimelshein 2018 give the joining.
  */
-#include "sdk/nn/ops.h"
+#include "sdk/nn/attention.h"
 
 #include <errno.h>
 #include <math.h>
 #include <string.h>
 
-#include "sdk/nn/kernels.h"
-#include "sdk/nn/page.h"
+/* Fewer tasks than that are cut further, by blocks, unless what the blocks give takes more floats than that. */
+enum { ATTENTION_TASKS = 64, ATTENTION_PARTS = 4 << 20 };
 
-struct attention {
-	const struct nn_kernels *kernels;
-	struct nn_tensor q, out;
-	const struct nn_attention *how;
-	const struct nn_page_shape *shape;
-	void *const *const *pages; /* a list a row, or one for all where `shared` */
-	int shared;
-	size_t keys;               /* of every row, where how->visible is NULL */
-	size_t group;              /* heads that share keys */
-	size_t *run;               /* begins of tasks' rows: n + 1 of them */
-};
-
-/* One tile: lines are (row, head of the group) pairs in order, of rows with the same pages. */
-struct attention_tile {
-	const struct attention *a;
-	void *const *pages;
-	size_t line, n;  /* of the first; how many, at most KERNEL_ROWS */
-	size_t kv;
-	uint32_t lo[KERNEL_ROWS], hi[KERNEL_ROWS]; /* keys that each line sees */
-	struct kernel_softmax state[KERNEL_ROWS];
-	_Alignas(64) float q[NN_HEAD * KERNEL_ROWS];   /* [dk][n], times the scale */
-	_Alignas(64) float s[KERNEL_ROWS * NN_PAGE];
-	_Alignas(64) float out[NN_HEAD * KERNEL_ROWS]; /* [panel][KERNEL_ROWS][KERNEL_PANEL] */
-	_Alignas(64) float wide[NN_PAGE * KERNEL_PANEL]; /* a panel that is kept in 8 bits */
-};
-
-/* ---- one tile ---- */
-
-static void attention_softcap(const struct nn_kernels *kernels, float *s, float cap)
+/* The next tile of lines [line, end): all about equally high. */
+static size_t attention_height(size_t line, size_t end)
 {
-	kernels->scale(s, NN_PAGE, 1.0f / cap);
-	kernels->activate(s, NN_PAGE, NN_TANH);
-	kernels->scale(s, NN_PAGE, cap);
-}
+	const size_t left = end - line, parts = (left + KERNEL_ROWS - 1) / KERNEL_ROWS;
 
-/* ALiBi: a key's score falls with its distance to the last one that line `i` sees. */
-static void attention_slope(const struct attention_tile *t, size_t i, float *s, size_t base)
-{
-	const struct attention *a = t->a;
-	const float slope = a->how->slopes[t->kv * a->group + (t->line + i) % a->group];
-
-	for (size_t j = 0; j < NN_PAGE; j++)
-		s[j] += slope * (float)((int64_t)(base + j) - (int64_t)t->hi[i] + 1);
-}
-
-/* The part of [lo, hi) that lies in the page from `base` on, counted from there. */
-static uint32_t attention_within(uint32_t at, size_t base)
-{
-	return at <= base ? 0 : at - base < NN_PAGE ? (uint32_t)(at - base) : NN_PAGE;
-}
-
-/* One product with a panel of a page: `rows` steps of k. */
-static void attention_product(struct attention_tile *t, struct kernel_tile product, const struct page_panel *panel)
-{
-	const struct nn_kernels *kernels = t->a->kernels;
-
-	product.panel = panel->data;
-	product.type = panel->scale || t->a->shape->type == NN_PAGE_F32 ? NN_F32 : NN_F16;
-	if (panel->scale) {
-		kernels->expand(t->wide, panel->data, panel->scale, product.k, panel->by_row);
-		product.panel = t->wide;
-	}
-	(panel->by_row ? kernels->tile_rows : kernels->tile)(&product);
-}
-
-/* t->s = the lines' scores of the first `keys` of a page. */
-static void attention_scores(struct attention_tile *t, const void *head, uint32_t keys)
-{
-	size_t dk = t->a->shape->dk;
-
-	for (size_t i = 0; i < dk; i += NN_PAGE) {
-		struct page_panel panel = page_keys(t->a->shape, head, i / NN_PAGE);
-		size_t k = panel.scale && dk - i > NN_PAGE ? NN_PAGE : dk - i;
-		struct kernel_tile scores = { .acc = t->s, .x = t->q + i * t->n, .xk = t->n, .k = k, .rows = (uint32_t)t->n,
-					      .cols = keys, .first = !i };
-
-		attention_product(t, scores, &panel);
-		if (!panel.scale)
-			break;
-	}
-}
-
-/* t->out += t->s times the values of the first `keys` of a page. */
-static void attention_values(struct attention_tile *t, const void *head, uint32_t keys)
-{
-	for (size_t p = 0; p < page_value_panels(t->a->shape); p++) {
-		struct page_panel panel = page_values(t->a->shape, head, p);
-		size_t cols = t->a->shape->dv - p * KERNEL_PANEL;
-		struct kernel_tile sum = { .acc = t->out + p * KERNEL_ROWS * KERNEL_PANEL, .x = t->s, .k = keys,
-					   .rows = (uint32_t)t->n, .cols = (uint32_t)(cols < KERNEL_PANEL ? cols : KERNEL_PANEL) };
-
-		attention_product(t, sum, &panel);
-	}
-}
-
-/* Adds the page of keys from `base` on to every line's running softmax and sum. */
-static void attention_page(struct attention_tile *t, const void *head, size_t base)
-{
-	const struct attention *a = t->a;
-	const struct nn_kernels *kernels = a->kernels;
-	uint32_t most = 0, lo[KERNEL_ROWS], hi[KERNEL_ROWS];
-	float carry[KERNEL_ROWS];
-
-	for (size_t i = 0; i < t->n; i++)
-		most = t->hi[i] > most ? t->hi[i] : most;
-	uint32_t keys = attention_within(most, base);
-
-	attention_scores(t, head, keys);
-	for (size_t i = 0; i < t->n; i++) {
-		if (a->how->softcap > 0)
-			attention_softcap(kernels, t->s + i * NN_PAGE, a->how->softcap);
-		if (a->how->slopes)
-			attention_slope(t, i, t->s + i * NN_PAGE, base);
-		lo[i] = attention_within(t->lo[i], base);
-		hi[i] = attention_within(t->hi[i], base);
-	}
-	kernels->weights(t->state, t->s, (uint32_t)t->n, lo, hi, carry);
-	for (size_t i = 0; i < t->n; i++)
-		for (size_t p = 0; carry[i] != 1.0f && p < page_value_panels(a->shape); p++)
-			kernels->scale(t->out + (p * KERNEL_ROWS + i) * KERNEL_PANEL, KERNEL_PANEL, carry[i]);
-	attention_values(t, head, keys);
-}
-
-/* Lines' queries, what they see, and empty sums. */
-static void attention_begin(struct attention_tile *t)
-{
-	const struct attention *a = t->a;
-
-	for (size_t i = 0; i < t->n; i++) {
-		size_t row = (t->line + i) / a->group, h = t->kv * a->group + (t->line + i) % a->group;
-		const float *q = a->q.data + row * a->q.stride + h * a->shape->dk;
-
-		for (size_t d = 0; d < a->shape->dk; d++)
-			t->q[d * t->n + i] = q[d] * a->how->scale;
-		t->hi[i] = a->how->visible ? a->how->visible[row] : (uint32_t)a->keys;
-		t->lo[i] = a->how->first ? a->how->first[row] : 0;
-		t->state[i] = (struct kernel_softmax){ .base = -INFINITY };
-	}
-	memset(t->out, 0, page_value_panels(a->shape) * KERNEL_ROWS * KERNEL_PANEL * sizeof(float));
-}
-
-static void attention_end(const struct attention_tile *t)
-{
-	const struct attention *a = t->a;
-
-	for (size_t i = 0; i < t->n; i++) {
-		size_t row = (t->line + i) / a->group, h = t->kv * a->group + (t->line + i) % a->group;
-		float *out = a->out.data + row * a->out.stride + h * a->shape->dv;
-		float sum = 0;
-
-		for (size_t k = 0; k < KERNEL_PARTS; k++)
-			sum += t->state[i].sum[k];
-		for (size_t d = 0; d < a->shape->dv; d += KERNEL_PANEL) {
-			const size_t n = a->shape->dv - d < KERNEL_PANEL ? a->shape->dv - d : KERNEL_PANEL;
-
-			memcpy(out + d, t->out + (d / KERNEL_PANEL * KERNEL_ROWS + i) * KERNEL_PANEL, n * sizeof(*out));
-		}
-		a->kernels->scale(out, a->shape->dv, sum > 0 ? 1.0f / sum : sum);
-	}
-}
-
-static void attention_tile(struct attention_tile *t)
-{
-	uint32_t lo = UINT32_MAX, hi = 0;
-
-	attention_begin(t);
-	for (size_t i = 0; i < t->n; i++) {
-		lo = t->lo[i] < lo ? t->lo[i] : lo;
-		hi = t->hi[i] > hi ? t->hi[i] : hi;
-	}
-	for (size_t base = lo / NN_PAGE * NN_PAGE; base < hi; base += NN_PAGE)
-		attention_page(t, page_head(t->a->shape, t->pages[base / NN_PAGE], t->kv), base);
-	attention_end(t);
+	return (left + parts - 1) / parts;
 }
 
 /* Task: one run of rows, one group of heads. */
 static void attention_task(void *arg, uint32_t index)
 {
 	const struct attention *a = arg;
-	size_t run = index / a->how->kv_heads, begin = a->run[run] * a->group, end = a->run[run + 1] * a->group;
+	const size_t run = index / a->how->kv_heads, end = a->run[run + 1] * a->group;
 	struct attention_tile t;
 
-	t.a = a;
-	t.kv = index % a->how->kv_heads;
-	t.pages = a->shared ? a->pages[0] : a->pages[a->run[run]];
-	for (t.line = begin; t.line < end; t.line += t.n) {
-		size_t left = end - t.line, parts = (left + KERNEL_ROWS - 1) / KERNEL_ROWS;
-
-		t.n = (left + parts - 1) / parts;
-		attention_tile(&t);
+	for (size_t line = a->run[run] * a->group; line < end; line += t.n) {
+		attention_tile_begin(&t, a, index % a->how->kv_heads, line, attention_height(line, end));
+		attention_tile_run(&t);
 	}
+}
+
+/* ---- blocks as tasks ---- */
+
+/* The blocks that rows of a run see: the first, and how many. */
+static size_t attention_blocks(const struct attention *a, size_t run, size_t *first)
+{
+	uint32_t least = UINT32_MAX, most = 0, lo, hi;
+
+	for (size_t t = a->run[run]; t < a->run[run + 1]; t++) {
+		attention_sees(a, t, &lo, &hi);
+		least = lo < least ? lo : least;
+		most = hi > most ? hi : most;
+	}
+	*first = least / KERNEL_KEYS;
+	return most > least ? (most - 1) / KERNEL_KEYS + 1 - *first : 0;
+}
+
+/* What a block gave one line. */
+static float *attention_part(const struct attention *a, size_t run, size_t kv, size_t block, size_t line)
+{
+	const size_t lines = (a->run[run + 1] - a->run[run]) * a->group, blocks = a->block[run + 1] - a->block[run];
+
+	return a->parts + (a->part_at[run] + (kv * blocks + block) * lines + line) * a->part;
+}
+
+/* Task: one run, one group, one block. */
+static void attention_block_task(void *arg, uint32_t index)
+{
+	const struct attention *a = arg;
+	const size_t kv = index % a->how->kv_heads, at = index / a->how->kv_heads;
+	struct attention_tile t;
+	size_t run = 0, first;
+
+	while (a->block[run + 1] <= at)
+		run++;
+	const size_t begin = a->run[run] * a->group, end = a->run[run + 1] * a->group, block = at - a->block[run];
+
+	attention_blocks(a, run, &first);
+	for (size_t line = begin; line < end; line += t.n) {
+		attention_tile_begin(&t, a, kv, line, attention_height(line, end));
+		const size_t base = (first + block) * KERNEL_KEYS;
+		const int seen = t.least < base + KERNEL_KEYS && t.most > base;
+
+		if (seen)
+			attention_tile_block(&t, base);
+		for (size_t i = 0; i < t.n; i++) {
+			float *part = attention_part(a, run, kv, block, line - begin + i);
+			const struct kernel_softmax state = seen ? t.block_state[i] : (struct kernel_softmax){ -INFINITY, 0 };
+
+			memcpy(part, &state, sizeof(state));
+			memcpy(part + KERNEL_PANEL, t.block + i * NN_HEAD, seen ? attention_width(a->shape) * sizeof(*part) : 0);
+		}
+	}
+}
+
+/* Task: joins the blocks of one run and one group. */
+static void attention_join_task(void *arg, uint32_t index)
+{
+	const struct attention *a = arg;
+	const size_t run = index / a->how->kv_heads, kv = index % a->how->kv_heads, width = attention_width(a->shape);
+	const size_t begin = a->run[run] * a->group, lines = a->run[run + 1] * a->group - begin;
+	_Alignas(64) float out[NN_HEAD];
+
+	for (size_t line = 0; line < lines; line++) {
+		struct kernel_softmax state = { -INFINITY, 0 }, one;
+
+		memset(out, 0, width * sizeof(*out));
+		for (size_t block = 0; block < a->block[run + 1] - a->block[run]; block++) {
+			const float *part = attention_part(a, run, kv, block, line);
+
+			memcpy(&one, part, sizeof(one));
+			a->kernels->join(&state, out, &one, part + KERNEL_PANEL, width);
+		}
+		attention_line_end(a, kv, begin + line, &state, out);
+	}
+}
+
+/* Whether there are too few tasks and blocks to make more of them; then where the parts lie. */
+static int attention_cut(struct nn *c, struct attention *a)
+{
+	size_t first, at = 0;
+
+	if (a->n_runs * a->how->kv_heads >= ATTENTION_TASKS)
+		return 0;
+	a->block = nn_memory(c, a->n_runs + 1, sizeof(*a->block));
+	a->part_at = nn_memory(c, a->n_runs + 1, sizeof(*a->part_at));
+	a->part = KERNEL_PANEL + attention_width(a->shape);
+	if (c->error)
+		return 0;
+	a->block[0] = 0;
+	for (size_t i = 0; i < a->n_runs; i++) {
+		const size_t blocks = attention_blocks(a, i, &first);
+
+		a->part_at[i] = at;
+		a->block[i + 1] = a->block[i] + blocks;
+		at += blocks * (a->run[i + 1] - a->run[i]) * a->how->heads;
+		if (at > ATTENTION_PARTS / a->part)
+			return 0;
+	}
+	if (a->block[a->n_runs] <= a->n_runs)
+		return 0;
+	a->parts = nn_memory(c, at, a->part * sizeof(*a->parts));
+	return !c->error;
 }
 
 /* ---- all rows ---- */
@@ -218,6 +151,19 @@ static size_t attention_runs(struct attention *a)
 			a->run[++n] = t;
 	a->run[++n] = a->q.rows;
 	return n;
+}
+
+static void attention_compute(struct nn *c, struct attention *a)
+{
+	a->n_runs = attention_runs(a);
+	const size_t tasks = a->n_runs * a->how->kv_heads;
+
+	if (attention_cut(c, a)) {
+		nn_parallel(c, attention_block_task, a, (uint32_t)(a->block[a->n_runs] * a->how->kv_heads));
+		nn_parallel(c, attention_join_task, a, (uint32_t)tasks);
+	} else if (!c->error) {
+		nn_parallel(c, attention_task, a, (uint32_t)tasks);
+	}
 }
 
 static int attention_fits(const struct attention *a)
@@ -242,7 +188,7 @@ static struct nn_tensor attention_run(struct nn *c, struct attention *a)
 
 	a->run = nn_memory(c, a->q.rows + 1, sizeof(*a->run));
 	if (!c->error && a->q.rows)
-		nn_parallel(c, attention_task, a, (uint32_t)(attention_runs(a) * a->how->kv_heads));
+		attention_compute(c, a);
 	nn_arena_release(c->arena, mark);
 	return c->error ? (struct nn_tensor){ 0 } : a->out;
 }

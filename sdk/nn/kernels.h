@@ -16,6 +16,7 @@
 enum {
 	KERNEL_PANEL = 32, /* output columns that lie together in a packed weight */
 	KERNEL_ROWS = 12,  /* rows of a tile, at most */
+	KERNEL_KEYS = 256, /* keys of a block of attention */
 };
 
 /* acc (rows, KERNEL_PANEL) += x panel, each output by one multiply-add after the other along k.
@@ -31,23 +32,33 @@ struct kernel_tile {
 	int first;
 };
 
-/* The state of one row's softmax over keys seen so far: weights are exp(score - base), their sum is in parts. `base` follows
- * the largest score, with some distance. */
-enum { KERNEL_PARTS = 16 };
+/* The softmax of one row over some keys: weights are exp(score - max). */
 struct kernel_softmax {
-	_Alignas(64) float sum[KERNEL_PARTS];
-	float base;
+	float max, sum;
+};
+
+/* Keys [first, keys) of a block of pages, for up to KERNEL_ROWS lines; first is a page's. */
+struct kernel_block {
+	const struct nn_page_shape *shape;
+	const void *const *heads; /* one head's part of each page (page.h), from the block's first page on */
+	const void *const *next;  /* of the pages that will be read after them */
+	const float *q;           /* [dk][rows] */
+	float *s;                 /* [rows][KERNEL_KEYS] */
+	float *out;               /* [rows][NN_HEAD] */
+	uint32_t rows, first, keys;
 };
 
 struct nn_kernels {
 	const char *name;
 	int (*usable)(void);
 	void (*tile)(const struct kernel_tile *t);
-	/* The same, of F32 or F16, with x of row r and step i at x[r * KERNEL_PANEL + i]. */
-	void (*tile_rows)(const struct kernel_tile *t);
-	/* s [n][KERNEL_PANEL]: of row r scores [lo[r], hi[r]) to weights exp(s - base), 0 elsewhere; carry[r] is what earlier sums
-	 * are multiplied by. */
-	void (*weights)(struct kernel_softmax *state, float *s, uint32_t n, const uint32_t *lo, const uint32_t *hi, float *carry);
+	/* s = q times the keys, in whole pages; out = s times the values. */
+	void (*block_scores)(const struct kernel_block *b);
+	void (*block_sums)(const struct kernel_block *b);
+	/* s [begin, end), whole pages: scores [lo, hi) to weights, others to 0. */
+	struct kernel_softmax (*weights)(float *s, uint32_t begin, uint32_t lo, uint32_t hi, uint32_t end);
+	/* out [n], whole panels, and its softmax become those of both. A part that saw nothing changes no bit. */
+	void (*join)(struct kernel_softmax *to, float *out, const struct kernel_softmax *from, const float *part, size_t n);
 	void (*activate)(float *x, size_t n, enum nn_activation how);
 	void (*gate)(float *g, const float *u, size_t n, enum nn_activation how);
 	void (*softmax)(float *x, size_t n);
@@ -58,8 +69,6 @@ struct nn_kernels {
 	void (*convert)(float *f, const void *data, size_t n, enum nn_type type);
 	/* h [n], IEEE binary16, to the nearest. */
 	void (*narrow)(uint16_t *h, const float *f, size_t n);
-	/* f (rows, KERNEL_PANEL) = q times its column's scale, or its row's. */
-	void (*expand)(float *f, const int8_t *q, const float *scale, size_t rows, int by_row);
 	const struct quant_kernels *quant; /* of weights that are codes */
 };
 
