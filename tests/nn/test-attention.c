@@ -18,6 +18,9 @@ static const struct shape shapes[] = {
 	{ 1, 1, 1, 1, 4, 4, 0, 0, 0 },	     { 5, 31, 2, 2, 16, 16, 0, 0, 0 },	{ 33, 33, 4, 2, 64, 64, 1, 0, 0 },
 	{ 7, 100, 6, 1, 80, 72, 1, 0, 0 },   { 50, 50, 16, 1, 24, 8, 1, 0, 1 }, { 70, 70, 4, 4, 33, 40, 1, 9, 0 },
 	{ 3, 257, 2, 1, 256, 256, 1, 40, 1 }, { 77, 77, 3, 3, 64, 64, 0, 0, 0 },
+	/* Several blocks of keys: of few rows, which are tasks of their own; of many, which are not, and of each of those alone. */
+	{ 2, 900, 6, 2, 64, 40, 1, 0, 0 },   { 3, 1100, 2, 1, 40, 96, 1, 300, 1 }, { 60, 600, 16, 16, 16, 16, 1, 0, 0 },
+	{ 70, 700, 16, 16, 8, 24, 1, 290, 0 },
 };
 
 enum { N_SHAPES = sizeof(shapes) / sizeof(*shapes), MAX_T = 80 };
