@@ -16,7 +16,10 @@
 uint64_t engine_memory(const struct engine *engine)
 {
 	uint64_t bytes = engine->cache.bytes;
+	size_t resident;
 
+	if (uv_resident_set_memory(&resident) == 0)
+		return resident;
 	if (engine->scheduler)
 		bytes += assembly_weight_bytes(&engine->assembly) + scheduler_bytes(engine->scheduler);
 	return bytes;

@@ -109,7 +109,7 @@ void engine_open(struct engine *engine, struct wire_frame *frame);
 void engine_open_assistant(struct engine *engine, cJSON *assistant);
 /* Closes what it opened, the computing threads having ended. [loop] */
 void engine_open_fini(struct engine *engine);
-/* Bytes of weights, sequences and cache. [loop] */
+/* Resident bytes of this process: weights, sequences, cache and programs. [loop] */
 uint64_t engine_memory(const struct engine *engine);
 
 /* last-words.c: a computing thread has faulted; the peer is told what is known. [loop] */

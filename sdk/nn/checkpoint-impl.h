@@ -47,6 +47,9 @@ cJSON *checkpoint_gguf_config(const struct nn_gguf *gguf, const char *path, stru
 int checkpoint_gguf_parts(struct nn_checkpoint *cp, struct nn_error *error,
 			  int (*add)(struct nn_checkpoint *cp, const char *directory, const char *name, struct nn_error *error));
 
+/* The weight's pages of its file need not stay in memory: they were read, and a copy is what is computed with. */
+void checkpoint_forget(struct nn_checkpoint *cp, const struct nn_weight *w);
+
 /* True once the file is not the one that was opened any more. */
 int checkpoint_changed(const struct checkpoint_file *file);
 

@@ -59,6 +59,17 @@ static void file_close(struct checkpoint_file *file)
 	free(file->name);
 }
 
+void checkpoint_forget(struct nn_checkpoint *cp, const struct nn_weight *w)
+{
+	const struct checkpoint_file *file = &cp->files[w->file];
+	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), data = (uintptr_t)w->data, map = (uintptr_t)file->bytes;
+	const uintptr_t begin = (data + page - 1) / page * page, end = (data + w->bytes) / page * page;
+
+	/* Some weights lie in the arena. */
+	if (data >= map && data + w->bytes <= map + file->size && begin < end)
+		madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
 int checkpoint_changed(const struct checkpoint_file *file)
 {
 	struct stat now;

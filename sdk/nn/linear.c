@@ -128,6 +128,7 @@ int nn_weight_pack(struct nn_checkpoint *cp, struct nn_weight *w, struct nn_erro
 	linear_pack_panels(&(struct linear_packing){ packed, w }, 0, linear_panels(w->rows));
 	w->packed = packed;
 	w->packed_bytes = bytes;
+	checkpoint_forget(cp, w);
 	return 0;
 }
 

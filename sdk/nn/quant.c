@@ -148,6 +148,7 @@ int nn_weight_pack_codes(struct nn_checkpoint *cp, struct nn_weight *w, struct n
 	w->packed = packed;
 	w->packed_bytes = bytes;
 	w->codes = f;
+	checkpoint_forget(cp, w);
 	return 0;
 }
 

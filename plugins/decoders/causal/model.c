@@ -117,7 +117,6 @@ static int model_load(struct model *m, struct nn_error *error)
 	const struct shape *s = &m->shape;
 
 	m->embeddings = model_weight(m, s->vocab, s->d_model, "token_embd.weight", 0);
-	m->weight_bytes += m->embeddings ? m->embeddings->bytes : 0;
 	m->norm = model_norm(m, s->d_model, "output_norm", 0);
 	if (error->code)
 		return error->code;

@@ -79,7 +79,7 @@ struct model {
 	struct nn_rope rope[MODEL_ROPES];
 	struct nn_rope rope_long[MODEL_ROPES]; /* beyond `rope_trained` rows; without inv_freq: there is none */
 	uint32_t rope_trained;
-	struct nn_weight *embeddings;   /* (vocab, d_model) */
+	struct nn_weight *embeddings;   /* (vocab, d_model); rows are read from the file as they are needed */
 	struct nn_weight *head;         /* (vocab, d_model); the embeddings where tied */
 	struct nn_weight *positions;    /* (context, d_model), learned; NULL: none */
 	float *slopes;                  /* [n_heads] ALiBi; NULL: none */
