@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 
 enum { POOL_SPINS = 400, POOL_YIELDS = 4, POOL_STACK = 1 << 20 };
 
@@ -92,6 +93,7 @@ static void *pool_thread(void *arg)
 {
 	struct nn_pool *pool = arg;
 
+	prctl(PR_SET_NAME, "compute");
 	for (uint32_t last = 0, job; !atomic_load(&pool->quit); last = job) {
 		job = pool_await(pool, last);
 		if (job != last)

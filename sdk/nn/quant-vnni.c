@@ -47,10 +47,17 @@ SIMD_INLINE qi q_choose(qi codes)
 
 SIMD_INLINE void q_dot(qs *s, qi w, const int8_t *x, const int i, const int n, const enum quant_code code)
 {
+	if (!i)
+		*s = _mm512_setzero_si512();
+#ifdef __clang__
 	int32_t four;
 
 	memcpy(&four, x, sizeof(four));
-	*s = _mm512_dpbusd_epi32(i ? *s : _mm512_setzero_si512(), w, _mm512_set1_epi32(four));
+	*s = _mm512_dpbusd_epi32(*s, w, _mm512_set1_epi32(four));
+#else
+	/* GCC loads what is spread by an instruction of its own, which is one too many. */
+	__asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(*s) : "v"(w), "m"(*(const int8_t(*)[4])x));
+#endif
 }
 
 SIMD_INLINE qi q_join(const qs *high, const qs *low, int32_t sum, const enum quant_code code)
