@@ -39,6 +39,7 @@ static const struct {
 	{ "img_convnext", case_image },
 	{ "img_llava_pad", case_image },
 	{ "img_siglip", case_image },
+	{ "chat templates", case_template },
 	{ "sampling", case_sampling },
 };
 
