@@ -142,13 +142,18 @@ static int gguf_load_vocab(struct gguf_source *s)
 	return 0;
 }
 
-/* What ends a text or a turn is a control token, whatever type files give it. */
-static int gguf_is_end(const char *text)
+/* What ends a text or a turn is a control token, whatever type files give it; in the vocabularies of Gemma 4 and PLaMo "</s>"
+ * is a word like others. */
+static int gguf_is_end(const struct vocab *v, const char *text)
 {
+	static const char *const others[] = {"<|tool_response>", "<|plamo:eos|>"};
 	static const char *const names[] = {"</s>", "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<end_of_turn>",
 					    "<|endoftext|>", "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]", "<|end_of_text|>",
 					    "<end_of_utterance>"};
 
+	for (size_t i = 0; i < sizeof(others) / sizeof(*others) && !strcmp(text, names[0]); i++)
+		if (vocab_find(v, others[i], strlen(others[i])) >= 0)
+			return 0;
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
 		if (!strcmp(text, names[i]))
 			return 1;
@@ -182,7 +187,7 @@ static int gguf_load_added(struct gguf_source *s)
 	for (size_t id = 0; id < v->n && !failed; id++) {
 		const char *text = v->entries[id].text;
 		const int type = text ? gguf_type(s, id) : TOKEN_UNUSED;
-		const int control = type == TOKEN_CONTROL || type == TOKEN_UNKNOWN || (type == TOKEN_USER && gguf_is_end(text));
+		const int control = type == TOKEN_CONTROL || type == TOKEN_UNKNOWN || (type != TOKEN_UNUSED && gguf_is_end(v, text));
 
 		if ((!control && type != TOKEN_USER) || !v->entries[id].bytes || v->entries[id].bytes > 1024 ||
 		    strlen(text) != v->entries[id].bytes || !utf8_valid(text, v->entries[id].bytes))
