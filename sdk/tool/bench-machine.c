@@ -87,7 +87,7 @@ __attribute__((target("avx512f,avx512bw,avx512vnni"))) static void machine_dot8(
 	}
 	for (int k = 1; k < FMA_CHAINS; k++)
 		x[0] = _mm512_add_epi32(x[0], x[k]);
-	job->sink[i] = (float)_mm512_reduce_add_epi32(x[0]);
+	job->sink[i] = _mm512_reduce_add_ps(_mm512_cvtepi32_ps(x[0]));
 }
 #endif
 
