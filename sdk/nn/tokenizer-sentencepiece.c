@@ -90,33 +90,54 @@ static int sentencepiece_damaged(struct sentencepiece *s)
 	return nn_fail(s->error, -EINVAL, "The SentencePiece model is damaged or of another format.");
 }
 
-static int sentencepiece_piece(struct sentencepiece *s, struct proto p)
+/* A token's text, score and type; 0 or -EINVAL. */
+static int piece_read(struct proto p, struct nn_piece *piece)
 {
 	struct proto_field f;
-	struct proto text = {NULL, NULL};
-	const size_t id = s->t->vocab.n;
-	unsigned char type = PIECE_NORMAL;
-	float score = 0;
 	int more;
 
+	*piece = (struct nn_piece){.text = "", .type = PIECE_NORMAL};
 	while ((more = proto_next(&p, &f)) > 0) {
 		const uint32_t bits = (uint32_t)f.value;
 
-		if (f.number == 1)
-			text = f.bytes;
-		else if (f.number == 2)
-			memcpy(&score, &bits, sizeof(score));
-		else if (f.number == 3)
-			type = (unsigned char)f.value;
+		if (f.number == 1) {
+			piece->text = (const char *)f.bytes.at;
+			piece->n = (size_t)(f.bytes.end - f.bytes.at);
+		} else if (f.number == 2) {
+			memcpy(&piece->score, &bits, sizeof(piece->score));
+		} else if (f.number == 3) {
+			piece->type = (unsigned char)f.value;
+		}
 	}
-	if (more < 0 || id >= VOCAB_MOST)
+	return more;
+}
+
+int nn_pieces_next(const unsigned char **at, const unsigned char *end, struct nn_piece *piece)
+{
+	struct proto p = {*at, end};
+	struct proto_field f;
+	int more;
+
+	do
+		more = proto_next(&p, &f);
+	while (more > 0 && f.number != 1);
+	*at = p.at;
+	return more <= 0 ? more : piece_read(f.bytes, piece) ? -EINVAL : 1;
+}
+
+static int sentencepiece_piece(struct sentencepiece *s, struct proto p)
+{
+	struct nn_piece piece;
+	const size_t id = s->t->vocab.n;
+
+	if (piece_read(p, &piece) || id >= VOCAB_MOST)
 		return sentencepiece_damaged(s);
 	if (text_reserve(&s->scores, &s->scores_room, id + 1, sizeof(*s->scores)) ||
 	    text_reserve(&s->types, &s->types_room, id + 1, 1))
 		return -ENOMEM;
-	s->scores[id] = score;
-	s->types[id] = type;
-	const int failed = vocab_add(&s->t->vocab, text.at ? (const char *)text.at : "", (size_t)(text.end - text.at), (int32_t)id);
+	s->scores[id] = piece.score;
+	s->types[id] = piece.type;
+	const int failed = vocab_add(&s->t->vocab, piece.text, piece.n, (int32_t)id);
 
 	return failed && failed != -ENOMEM ? sentencepiece_damaged(s) : failed;
 }

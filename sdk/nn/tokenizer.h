@@ -34,6 +34,15 @@ struct nn_tokenizer *nn_tokenizer_parse(const char *json, size_t bytes, const ch
 struct nn_tokenizer *nn_tokenizer_parse_gguf(const void *bytes, size_t n, const char *name, struct nn_error *error);
 struct nn_tokenizer *nn_tokenizer_parse_sentencepiece(const void *bytes, size_t n, const char *config, size_t config_bytes,
 						      struct nn_error *error);
+/* A token of a SentencePiece model. */
+struct nn_piece {
+	const char *text; /* not NUL-terminated */
+	size_t n;
+	float score;
+	unsigned char type; /* 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte: GGUF's numbers too */
+};
+/* For listings: 1 and the next token of a SentencePiece model's bytes, 0 at their end, or -EINVAL. [any] */
+int nn_pieces_next(const unsigned char **at, const unsigned char *end, struct nn_piece *piece);
 void nn_tokenizer_close(struct nn_tokenizer *t);
 /* Appends to *ids. Linear in `bytes`; invalid UTF-8 is survived. `flags`: set of enum nn_encode. [any] */
 int nn_tokenizer_encode(const struct nn_tokenizer *t, const char *text, size_t bytes, unsigned flags, struct nn_ids *ids,

@@ -193,6 +193,7 @@ static const struct models_verb models_verbs[] = {
 	{"verify", 1, models_verify},
 	{"pull", 1, models_pull},
 	{"remove", 1, models_remove},
+	{"convert", 1, models_convert},
 	{"quantize", 2, models_quantize},
 };
 
@@ -211,6 +212,7 @@ static int models_run(struct tool *tool, const void *values, const struct tool_i
 
 static const struct tool_option models_options[] = {
 	{'o', "output", TOOL_TEXT, offsetof(struct models_values, output), 0, 0, "FILE", "the file to write", NULL},
+	{'t', "type", TOOL_TEXT, offsetof(struct models_values, type), 0, 0, "TYPE", "convert: f32, f16 or bf16; else the folder's own", NULL},
 	{'y', "yes", TOOL_FLAG, offsetof(struct models_values, yes), 0, 0, NULL, "remove without asking", NULL},
 	{0, "tensors", TOOL_FLAG, offsetof(struct models_values, tensors), 0, 0, NULL, "show every tensor", NULL},
 	{0, NULL, TOOL_FLAG, 0, 0, 0, NULL, NULL, NULL},
@@ -218,13 +220,14 @@ static const struct tool_option models_options[] = {
 
 const struct tool_command command_models = {
 	.name = "models",
-	.arguments = "list | show MODEL | verify MODEL | pull NAME | remove MODEL | quantize MODEL TYPE",
+	.arguments = "list | show MODEL | verify MODEL | pull NAME | remove MODEL | convert FOLDER | quantize MODEL TYPE",
 	.summary = "the models on this machine",
 	.details = "Looks in the folders of PERCEPT_MODELS, the user's own, and the installed ones. MODEL is a name or a path.\n"
 		   "\n"
 		   "  verify    reads all of a model: is it whole, and the one of the catalogue\n"
 		   "  pull      brings a model of the catalogue; what was interrupted goes on where it stopped\n"
 		   "  remove    deletes a model's files\n"
+		   "  convert   a Hugging Face folder as one GGUF file\n"
 		   "  quantize  a GGUF file with smaller weights: TYPE is Q8_0, Q6_K, Q4_K_M or Q4_0",
 	.options = models_options,
 	.values = sizeof(struct models_values),

@@ -47,6 +47,7 @@ struct models_values {
 int models_find(struct tool *tool, const char *name, char path[PATH_MAX]);
 
 /* Verbs: `words` are those behind the verb's name. An exit code. */
+int models_convert(struct tool *tool, const struct models_values *values, const char *const *words);
 int models_quantize(struct tool *tool, const struct models_values *values, const char *const *words);
 int models_pull(struct tool *tool, const struct models_values *values, const char *const *words);
 int models_verify(struct tool *tool, const struct models_values *values, const char *const *words);

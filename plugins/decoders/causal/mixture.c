@@ -27,7 +27,7 @@ int model_mixture(struct model *m, const cJSON *config, struct nn_error *error)
 static const struct nn_weight *mixture_matrix(struct model *m, const char *name, uint32_t layer, uint32_t e, size_t rows,
 					      size_t cols)
 {
-	char full[NAMES_MAX];
+	char full[NN_NAMES_MAX];
 
 	names_tensor(m, name, layer, e, full);
 	if (!m->gguf) {

@@ -97,17 +97,11 @@ struct model {
 	struct nn_loader body, head_loader;
 };
 
-/* What a tensor is called: as in GGUF files without "blk.N.", and as in Hugging Face's, where %u is the layer. */
-struct tensor_name {
-	const char *gguf, *hf;
-};
-
 /* A family of models. Adding one is a file in families/ and a line in families.c. */
 struct family {
 	const char *name;                /* for people */
 	const char *const *types;        /* config.json's model_type, GGUF's architecture; NULL-terminated */
 	const char *const *classes;      /* config.json's architectures, for configurations without a type */
-	const struct tensor_name *names; /* where they differ from LLaMA's; ends with {NULL}; may be NULL */
 	/* What the configuration says beyond model_configure(). Each may be NULL. */
 	int (*configure)(struct model *m, const cJSON *config, struct nn_error *error);
 	/* How positions enter; NULL: m->rope[0] as the configuration says. */

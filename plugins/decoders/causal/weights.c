@@ -8,7 +8,7 @@
 
 struct nn_weight *model_weight_maybe(struct model *m, size_t rows, size_t cols, const char *name, uint32_t layer)
 {
-	char full[NAMES_MAX];
+	char full[NN_NAMES_MAX];
 
 	names_tensor(m, name, layer, 0, full);
 	return nn_load_maybe(&m->body, rows, cols, "%s", full);
@@ -16,7 +16,7 @@ struct nn_weight *model_weight_maybe(struct model *m, size_t rows, size_t cols, 
 
 struct nn_weight *model_weight(struct model *m, size_t rows, size_t cols, const char *name, uint32_t layer)
 {
-	char full[NAMES_MAX];
+	char full[NN_NAMES_MAX];
 
 	names_tensor(m, name, layer, 0, full);
 	return nn_load(&m->body, rows, cols, "%s", full);
@@ -61,7 +61,7 @@ const struct nn_weight *model_rows(struct model *m, const struct nn_weight *w, s
 
 const float *model_vector_maybe(struct model *m, size_t n, const char *name, uint32_t layer)
 {
-	char full[NAMES_MAX];
+	char full[NN_NAMES_MAX];
 
 	names_tensor(m, name, layer, 0, full);
 	const float *v = nn_load_vector_maybe(&m->body, n, "%s", full);
@@ -72,7 +72,7 @@ const float *model_vector_maybe(struct model *m, size_t n, const char *name, uin
 
 const float *model_vector(struct model *m, size_t n, const char *name, uint32_t layer)
 {
-	char full[NAMES_MAX];
+	char full[NN_NAMES_MAX];
 
 	names_tensor(m, name, layer, 0, full);
 	const float *v = nn_load_vector(&m->body, n, "%s", full);
@@ -83,7 +83,7 @@ const float *model_vector(struct model *m, size_t n, const char *name, uint32_t 
 
 struct norm model_norm(struct model *m, size_t n, const char *name, uint32_t layer)
 {
-	char full[NAMES_MAX];
+	char full[NN_NAMES_MAX];
 
 	snprintf(full, sizeof(full), "%s.weight", name);
 	struct norm norm = { .w = model_vector(m, n, full, layer) };

@@ -163,23 +163,9 @@ static void deepseek2_project(struct nn *c, const struct model *m, const struct 
 	}
 }
 
-static const struct tensor_name names[] = {
-	{ "attn_q_a", "layers.%u.self_attn.q_a_proj" },
-	{ "attn_q_a_norm", "layers.%u.self_attn.q_a_layernorm" },
-	{ "attn_q_b", "layers.%u.self_attn.q_b_proj" },
-	{ "attn_kv_a_mqa", "layers.%u.self_attn.kv_a_proj_with_mqa" },
-	{ "attn_kv_a_norm", "layers.%u.self_attn.kv_a_layernorm" },
-	{ "attn_kv_b", "layers.%u.self_attn.kv_b_proj" },
-	{ "attn_k_b", "layers.%u.self_attn.k_b_proj" },
-	{ "attn_v_b", "layers.%u.self_attn.v_b_proj" },
-	{ "ffn_gate_shexp", "layers.%u.mlp.shared_experts.gate_proj" },
-	{ "ffn_up_shexp", "layers.%u.mlp.shared_experts.up_proj" },
-	{ "ffn_down_shexp", "layers.%u.mlp.shared_experts.down_proj" },
-	{ NULL, NULL },
-};
 static const char *const types[] = { "deepseek_v2", "deepseek2", NULL };
 static const char *const classes[] = { "DeepseekV2ForCausalLM", "DeepseekV2Model", NULL };
 const struct family family_deepseek2 = {
-	.name = "deepseek_v2", .types = types, .classes = classes, .names = names, .configure = deepseek2_configure,
+	.name = "deepseek_v2", .types = types, .classes = classes, .configure = deepseek2_configure,
 	.load = deepseek2_load, .project = deepseek2_project, .mlp = mixture_layer,
 };

@@ -82,22 +82,16 @@ static void gemma3_load(struct model *m, struct layer *layer, uint32_t i)
 	layer->k_norm = model_norm(m, m->shape.head_dim, "attn_k_norm", i);
 }
 
-static const struct tensor_name names[] = {
-	{ "post_attention_norm", "layers.%u.post_attention_layernorm" },
-	{ "ffn_norm", "layers.%u.pre_feedforward_layernorm" },
-	{ "post_ffw_norm", "layers.%u.post_feedforward_layernorm" },
-	{ NULL, NULL },
-};
 static const char *const gemma2_types[] = { "gemma2", NULL };
 static const char *const gemma2_classes[] = { "Gemma2ForCausalLM", "Gemma2Model", NULL };
 const struct family family_gemma2 = {
-	.name = "gemma2", .types = gemma2_types, .classes = gemma2_classes, .names = names, .configure = gemma2_configure,
+	.name = "gemma2", .types = gemma2_types, .classes = gemma2_classes, .configure = gemma2_configure,
 	.load = gemma2_load, .mlp = feed_forward_layer,
 };
 
 static const char *const gemma3_types[] = { "gemma3_text", "gemma3", NULL };
 static const char *const gemma3_classes[] = { "Gemma3ForCausalLM", "Gemma3TextModel", NULL };
 const struct family family_gemma3 = {
-	.name = "gemma3", .types = gemma3_types, .classes = gemma3_classes, .names = names, .configure = gemma3_configure,
+	.name = "gemma3", .types = gemma3_types, .classes = gemma3_classes, .configure = gemma3_configure,
 	.positions = gemma3_positions, .load = gemma3_load, .mlp = feed_forward_layer,
 };

@@ -57,21 +57,9 @@ static void gpt2_load(struct model *m, struct layer *layer, uint32_t i)
 	layer->mlp.down_bias = model_vector(m, d, "ffn_down.bias", i);
 }
 
-static const struct tensor_name names[] = {
-	{ "token_embd", "wte" },
-	{ "position_embd", "wpe" },
-	{ "output_norm", "ln_f" },
-	{ "attn_norm", "h.%u.ln_1" },
-	{ "attn_qkv", "h.%u.attn.c_attn" },
-	{ "attn_output", "h.%u.attn.c_proj" },
-	{ "ffn_norm", "h.%u.ln_2" },
-	{ "ffn_up", "h.%u.mlp.c_fc" },
-	{ "ffn_down", "h.%u.mlp.c_proj" },
-	{ NULL, NULL },
-};
 static const char *const types[] = { "gpt2", NULL };
 static const char *const classes[] = { "GPT2LMHeadModel", "GPT2Model", NULL };
 const struct family family_gpt2 = {
-	.name = "gpt2", .types = types, .classes = classes, .names = names, .configure = gpt2_configure,
+	.name = "gpt2", .types = types, .classes = classes, .configure = gpt2_configure,
 	.positions = gpt2_positions, .load = gpt2_load, .mlp = feed_forward_layer,
 };

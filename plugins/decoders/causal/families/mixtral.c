@@ -6,16 +6,9 @@ static int mixtral_configure(struct model *m, const cJSON *config, struct nn_err
 	return llama_configure(m, config, error) || model_windows(m, config, 0, error) ? error->code : 0;
 }
 
-static const struct tensor_name names[] = {
-	{ "ffn_gate_inp", "layers.%u.block_sparse_moe.gate" },
-	{ "ffn_gate_exps", "layers.%u.block_sparse_moe.experts.%u.w1" },
-	{ "ffn_up_exps", "layers.%u.block_sparse_moe.experts.%u.w3" },
-	{ "ffn_down_exps", "layers.%u.block_sparse_moe.experts.%u.w2" },
-	{ NULL, NULL },
-};
 static const char *const types[] = { "mixtral", NULL };
 static const char *const classes[] = { "MixtralForCausalLM", "MixtralModel", NULL };
 const struct family family_mixtral = {
-	.name = "mixtral", .types = types, .classes = classes, .names = names, .configure = mixtral_configure,
+	.name = "mixtral", .types = types, .classes = classes, .configure = mixtral_configure,
 	.load = llama_load, .mlp = mixture_layer,
 };

@@ -73,21 +73,9 @@ static void mpt_load(struct model *m, struct layer *layer, uint32_t i)
 	layer->mlp.down_bias = model_vector_maybe(m, s->d_model, "ffn_down.bias", i);
 }
 
-static const struct tensor_name names[] = {
-	{ "token_embd", "wte" },
-	{ "position_embd", "wpe" },
-	{ "output_norm", "norm_f" },
-	{ "attn_norm", "blocks.%u.norm_1" },
-	{ "attn_qkv", "blocks.%u.attn.Wqkv" },
-	{ "attn_output", "blocks.%u.attn.out_proj" },
-	{ "ffn_norm", "blocks.%u.norm_2" },
-	{ "ffn_up", "blocks.%u.ffn.up_proj" },
-	{ "ffn_down", "blocks.%u.ffn.down_proj" },
-	{ NULL, NULL },
-};
 static const char *const types[] = { "mpt", NULL };
 static const char *const classes[] = { "MptForCausalLM", "MPTForCausalLM", "MptModel", NULL };
 const struct family family_mpt = {
-	.name = "mpt", .types = types, .classes = classes, .names = names, .configure = mpt_configure,
+	.name = "mpt", .types = types, .classes = classes, .configure = mpt_configure,
 	.positions = mpt_positions, .load = mpt_load, .mlp = feed_forward_layer,
 };

@@ -18,13 +18,9 @@ static void phi3_load(struct model *m, struct layer *layer, uint32_t i)
 	layer->mlp.down = model_matrix(m, s->d_model, s->d_ff, "ffn_down.weight", i);
 }
 
-static const struct tensor_name names[] = {
-	{ "ffn_up", "layers.%u.mlp.gate_up_proj" },
-	{ NULL, NULL },
-};
 static const char *const types[] = { "phi3", NULL };
 static const char *const classes[] = { "Phi3ForCausalLM", "Phi3Model", NULL };
 const struct family family_phi3 = {
-	.name = "phi3", .types = types, .classes = classes, .names = names, .configure = phi3_configure, .load = phi3_load,
+	.name = "phi3", .types = types, .classes = classes, .configure = phi3_configure, .load = phi3_load,
 	.mlp = feed_forward_layer,
 };

@@ -17,21 +17,9 @@ static void qwen_load(struct model *m, struct layer *layer, uint32_t i)
 	block_mlp(m, layer, i);
 }
 
-static const struct tensor_name names[] = {
-	{ "token_embd", "wte" },
-	{ "output_norm", "ln_f" },
-	{ "attn_norm", "h.%u.ln_1" },
-	{ "attn_qkv", "h.%u.attn.c_attn" },
-	{ "attn_output", "h.%u.attn.c_proj" },
-	{ "ffn_norm", "h.%u.ln_2" },
-	{ "ffn_gate", "h.%u.mlp.w2" },
-	{ "ffn_up", "h.%u.mlp.w1" },
-	{ "ffn_down", "h.%u.mlp.c_proj" },
-	{ NULL, NULL },
-};
 static const char *const types[] = { "qwen", NULL };
 static const char *const classes[] = { "QWenLMHeadModel", NULL };
 const struct family family_qwen = {
-	.name = "qwen", .types = types, .classes = classes, .names = names, .configure = qwen_configure, .load = qwen_load,
+	.name = "qwen", .types = types, .classes = classes, .configure = qwen_configure, .load = qwen_load,
 	.mlp = feed_forward_layer,
 };
