@@ -5,6 +5,7 @@
 #include "daemon/engine/scheduler-impl.h"
 
 #define BATCH_LEAST_SHARE 16
+#define BATCH_RETRY_MS 1000
 #define BATCH_FIRST 64 /* prompt rows of a step as long as nobody knows what one takes */
 
 /* The stream's prompt is through. */
@@ -188,13 +189,33 @@ static void batch_deliver(struct scheduler *scheduler, const struct percept_batc
 	}
 }
 
+/* What others hold will be free again; what one alone cannot have is too long. */
+static void batch_no_memory(struct scheduler *scheduler, struct stream *stream)
+{
+	struct wire_error *error = &stream->request->error;
+	uint32_t others = 0;
+
+	for (uint32_t i = 0; i < scheduler->n_sequences; i++)
+		others += i != stream->sequence && scheduler->sequences[i].state == SEQUENCE_BUSY && scheduler->sequences[i].n > 0;
+	if (others) {
+		wire_error_set(error, WIRE_OVERLOADED, "%s %u other requests hold it; try again later.", scheduler->call.text, others);
+		wire_error_number(error, "retry_after_ms", BATCH_RETRY_MS);
+		return;
+	}
+	wire_error_set(error, WIRE_CONTEXT, "%s The request alone needs more: shorten it.", scheduler->call.text);
+	wire_error_number(error, "tokens", stream->request->rows.n);
+	wire_error_number(error, "context", scheduler->sequences[stream->sequence].n);
+}
+
 static void batch_fail(struct scheduler *scheduler, struct stream *stream, int r)
 {
 	if (r == -ECANCELED && request_stopped(stream->request)) {
 		stream_end(scheduler, stream, NULL);
 		return;
 	}
-	if (!call_failed(&scheduler->call, r, "run a step", &stream->request->error))
+	if (r == -ENOMEM && scheduler->call.text[0])
+		batch_no_memory(scheduler, stream);
+	else if (!call_failed(&scheduler->call, r, "run a step", &stream->request->error))
 		call_broken(&scheduler->call, &stream->request->error, "step() said it was cancelled, but it was not");
 	stream_end(scheduler, stream, NULL);
 }

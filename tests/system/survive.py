@@ -138,4 +138,33 @@ def cancelled():
         daemon.stop()
 
 
-run([engine_killed, daemon_killed, reloads, refused_swap, terminated, cancelled])
+def memory_runs_out():
+    """keys and values have 1 MiB: what alone needs more is too long, of many some are refused, the others answer as before"""
+    daemon = Daemon("[assistant default]\ndecoder = causal model=tiny-llava kv_memory=1\n")
+    try:
+        clients = [daemon.client() for _ in range(12)]
+
+        def ask(client, words, most):
+            return client.send("response.create", {"input": "red circle " * words, "raw": True, "max_output_tokens": most,
+                                                   "temperature": 0, "logit_bias": {"2": -100}})
+
+        alone = clients[0].answer(ask(clients[0], 20, 4))
+        assert alone["result"]["status"], alone
+        answer = clients[0].answer(ask(clients[0], 4, 1010))
+        assert answer["error"]["code"] == -32006 and "kv_memory" in answer["error"]["message"], answer
+        ids = [ask(client, 20 + i, 300) for i, client in enumerate(clients)]
+        answers = [client.answer(id) for client, id in zip(clients, ids)]
+        done = [a for a in answers if "result" in a]
+        refused = [a["error"] for a in answers if "error" in a]
+        assert done and refused, answers
+        for error in refused:
+            assert error["code"] == -32004 and error["data"]["retry_after_ms"] > 0 and "kv_memory" in error["message"], error
+        for answer in done:
+            assert answer["result"]["usage"]["output_tokens"] == 300, answer
+        again = clients[0].answer(ask(clients[0], 20, 4))
+        assert again["result"]["output"] == alone["result"]["output"], (again, alone)
+    finally:
+        daemon.stop()
+
+
+run([engine_killed, daemon_killed, reloads, refused_swap, terminated, cancelled, memory_runs_out])

@@ -62,8 +62,11 @@ static int causal_open(struct percept_call *call, const struct percept_open *ope
 
 	d->arena = nn_arena_new(0);
 	d->max_batch = causal_option(open, "batch", 512);
-	if (!d->arena || kv_init(&d->kv[0], d->model.kv_layers[0], &pages, open->max_sequences, 0) ||
-	    kv_init(&d->kv[1], d->model.kv_layers[1], &pages, open->max_sequences, s->window)) {
+	const uint64_t most = (uint64_t)causal_option(open, "kv_memory", 0) << 20;
+
+	d->budget.most = most ? most : kv_budget_default();
+	if (!d->arena || kv_init(&d->kv[0], d->model.kv_layers[0], &pages, open->max_sequences, 0, &d->budget) ||
+	    kv_init(&d->kv[1], d->model.kv_layers[1], &pages, open->max_sequences, s->window, &d->budget)) {
 		causal_close(d);
 		return percept_fail(call, -ENOMEM, "Memory is out.");
 	}
@@ -180,7 +183,8 @@ static int causal_step(struct percept_call *call, void *decoder, struct percept_
 
 	for (uint32_t i = 0; i < d->kv[0].n_sequences && !error; i++) {
 		if (kv_reserve(&d->kv[0], i, counts[i]) || kv_reserve(&d->kv[1], i, counts[i]))
-			error = percept_fail(call, -ENOMEM, "Memory for keys and values is out.");
+			error = percept_fail(call, -ENOMEM, "Memory for keys and values is out (%llu MiB, option kv_memory).",
+					     (unsigned long long)(d->budget.most >> 20));
 	}
 	if (!error && batch->n)
 		error = causal_forward(call, d, batch, places);
@@ -260,6 +264,8 @@ static const struct percept_option options[] = {
 	  .help = "how rows meet quantised weights: rounded to 8 bits twice where that is faster, or in float32" },
 	{ .name = "kv", .type = PERCEPT_OPTION_ENUM, .choices = "f16|q8_0|f32",
 	  .help = "how keys and values are kept: f16 by default, f32 where compute is f32" },
+	{ .name = "kv_memory", .type = PERCEPT_OPTION_INT, .min = 1, .max = 1 << 24,
+	  .help = "MiB that keys and values may take; half of what is free at the start by default" },
 };
 static const struct percept_decoder ops = {
 	.size = sizeof(ops), .n_options = sizeof(options) / sizeof(options[0]), .options = options,

@@ -17,6 +17,7 @@ struct place {
 
 struct causal {
 	struct model model;
+	struct kv_budget budget; /* of both */
 	struct kv kv[2];        /* of layers without a window, and of those with */
 	struct nn_arena *arena; /* a step's memory */
 	uint32_t max_batch;

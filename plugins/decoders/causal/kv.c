@@ -2,8 +2,10 @@
 #include "plugins/decoders/causal/kv.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static size_t kv_page_bytes(const struct kv *kv)
 {
@@ -12,12 +14,14 @@ static size_t kv_page_bytes(const struct kv *kv)
 
 static struct kv_page *kv_page_new(struct kv *kv)
 {
-	struct kv_page *page = aligned_alloc(64, kv_page_bytes(kv));
+	const size_t bytes = kv_page_bytes(kv);
+	struct kv_page *page = bytes <= kv->budget->most - kv->budget->used ? aligned_alloc(64, bytes) : NULL;
 
 	if (page) {
-		memset(page, 0, kv_page_bytes(kv)); /* rows that are not yet written are finite */
+		memset(page, 0, bytes); /* rows that are not yet written are finite */
 		page->refs = 1;
 		kv->pages++;
+		kv->budget->used += bytes;
 	}
 	return page;
 }
@@ -28,12 +32,30 @@ static void kv_page_unref(struct kv *kv, struct kv_page *page)
 		return;
 	free(page);
 	kv->pages--;
+	kv->budget->used -= kv_page_bytes(kv);
 }
 
-int kv_init(struct kv *kv, uint32_t n_layers, const struct nn_page_shape *shape, uint32_t n_sequences, uint32_t window)
+uint64_t kv_budget_default(void)
+{
+	const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+	uint64_t bytes = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : (uint64_t)1 << 31;
+	FILE *in = fopen("/proc/meminfo", "re");
+	unsigned long long kib;
+	char line[128];
+
+	while (in && fgets(line, sizeof(line), in))
+		if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1)
+			bytes = kib << 10;
+	if (in)
+		fclose(in);
+	return bytes / 2;
+}
+
+int kv_init(struct kv *kv, uint32_t n_layers, const struct nn_page_shape *shape, uint32_t n_sequences, uint32_t window,
+	    struct kv_budget *budget)
 {
 	*kv = (struct kv){ .n_layers = n_layers, .n_sequences = n_sequences, .shape = *shape, .window = window,
-			   .stride = nn_page_bytes(shape) };
+			   .stride = nn_page_bytes(shape), .budget = budget };
 	kv->sequences = calloc(n_sequences ? n_sequences : 1, sizeof(*kv->sequences));
 	return kv->sequences ? 0 : -ENOMEM;
 }

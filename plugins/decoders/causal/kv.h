@@ -21,6 +21,11 @@ struct kv_sequence {
 	uint32_t gone;             /* pages that were given up, the first ones */
 };
 
+/* Bytes of pages that are alive, and that may be. */
+struct kv_budget {
+	uint64_t used, most;
+};
+
 /* Layers that see equally far share one of these. */
 struct kv {
 	uint32_t n_layers, n_sequences;
@@ -28,11 +33,15 @@ struct kv {
 	struct nn_page_shape shape;
 	size_t stride;                   /* bytes of a layer in a page */
 	uint64_t pages;                  /* alive */
+	struct kv_budget *budget;        /* shared */
 	struct kv_sequence *sequences;
 };
 
-/* -ENOMEM or 0. *shape is that of one layer. [any] */
-int kv_init(struct kv *kv, uint32_t n_layers, const struct nn_page_shape *shape, uint32_t n_sequences, uint32_t window);
+/* Half of the memory that the machine has left now. [any] */
+uint64_t kv_budget_default(void);
+/* -ENOMEM or 0. *shape is that of one layer; *budget outlives kv. [any] */
+int kv_init(struct kv *kv, uint32_t n_layers, const struct nn_page_shape *shape, uint32_t n_sequences, uint32_t window,
+	    struct kv_budget *budget);
 void kv_fini(struct kv *kv);
 /* Sequence `to` begins with the first `length` rows of `from`; what it held before is dropped. -EINVAL, -ENOMEM; -ERANGE if
  * rows that the window of the next one covers were given up. [one] */
