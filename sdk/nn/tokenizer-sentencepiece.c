@@ -100,7 +100,7 @@ static int piece_read(struct proto p, struct nn_piece *piece)
 	while ((more = proto_next(&p, &f)) > 0) {
 		const uint32_t bits = (uint32_t)f.value;
 
-		if (f.number == 1) {
+		if (f.number == 1 && f.bytes.at) {
 			piece->text = (const char *)f.bytes.at;
 			piece->n = (size_t)(f.bytes.end - f.bytes.at);
 		} else if (f.number == 2) {

@@ -218,25 +218,78 @@ static int pull_place(struct pull *p, const char *name)
 		return tool_no_memory(p->tool), -1;
 	const int n = snprintf(p->path, sizeof p->path, "%.*s/%s", (int)strcspn(folders, ":"), folders, name);
 	free(folders);
-	if (n >= (int)sizeof p->path || snprintf(p->part, sizeof p->part, "%s.part", p->path) >= (int)sizeof p->part)
+	if (n >= (int)sizeof p->path)
 		return tool_say(p->tool, -1, "The name of the model folder is too long.");
 	const int error = pull_folder(p->path);
 	return error ? tool_say(p->tool, -1, "The folder of %s cannot be made: %s.", p->path, strerror(-error)) : 0;
 }
 
-static int pull_entry(struct pull *p, const cJSON *entry)
+/* One file of an entry, or the entry where it is one; to p->path, unless it is there already. */
+static int pull_one(struct pull *p, const cJSON *entry)
 {
-	const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(entry, "name"));
 	char hex[NN_DIGEST_HEX];
-	if (!name || strchr(name, '/') || *name == '.' || !cJSON_IsArray(cJSON_GetObjectItemCaseSensitive(entry, "sources")))
-		return tool_say(p->tool, -1, "The catalogue's entry has no name and sources.");
-	if (pull_place(p, name) != 0)
-		return -1;
+	if (snprintf(p->part, sizeof p->part, "%s.part", p->path) >= (int)sizeof p->part)
+		return tool_say(p->tool, -1, "The name of the model folder is too long.");
 	p->bytes = json_number(entry, "bytes");
 	p->sha256 = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(entry, "sha256"));
 	if (pull_digest(p->path, hex) == 0 && (!p->sha256 || strcasecmp(hex, p->sha256) == 0))
 		return 0;
 	return pull_all(p, cJSON_GetObjectItemCaseSensitive(entry, "sources"));
+}
+
+static int pull_contents(struct pull *p, const char *folder, const cJSON *contents)
+{
+	const cJSON *item;
+	char path[PATH_MAX];
+	cJSON_ArrayForEach(item, contents) {
+		FILE *out = !strchr(item->string, '/') && snprintf(path, sizeof path, "%s/%s", folder, item->string) < (int)sizeof path ?
+			    fopen(path, "we") : NULL;
+		char *text = out ? cJSON_Print(item) : NULL;
+		int failed = !text || fprintf(out, "%s\n", text) < 0;
+		free(text);
+		if (!out || fclose(out) != 0 || failed)
+			return tool_say(p->tool, -1, "%s/%s cannot be written: %s.", folder, item->string, strerror(errno));
+	}
+	return 0;
+}
+
+/* A model of several files grows in NAME.part and takes its name when all is there. */
+static int pull_several(struct pull *p, const cJSON *entry, const char *name)
+{
+	const char *convert = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(entry, "convert"));
+	char whole[PATH_MAX], folder[PATH_MAX];
+	const cJSON *file;
+	snprintf(whole, sizeof whole, "%s", p->path);
+	if (access(whole, F_OK) == 0)
+		return 0;
+	if (snprintf(folder, sizeof folder, "%s.part", whole) >= (int)sizeof folder || (mkdir(folder, 0755) != 0 && errno != EEXIST))
+		return tool_say(p->tool, -1, "The folder %s.part cannot be made: %s.", whole, strerror(errno));
+	cJSON_ArrayForEach(file, cJSON_GetObjectItemCaseSensitive(entry, "files")) {
+		const char *part = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(file, "name"));
+		if (!part || strchr(part, '/') || *part == '.' || snprintf(p->path, sizeof p->path, "%s/%s", folder, part) >= (int)sizeof p->path)
+			return tool_say(p->tool, -1, "The catalogue's entry %s has a file without a name.", name);
+		if (pull_one(p, file) != 0)
+			return -1;
+	}
+	if (convert && models_convert_whisper(p->tool, folder, convert) != 0)
+		return -1;
+	if (pull_contents(p, folder, cJSON_GetObjectItemCaseSensitive(entry, "contents")) != 0)
+		return -1;
+	snprintf(p->path, sizeof p->path, "%s", whole);
+	p->sha256 = NULL;
+	return rename(folder, whole) == 0 ? 0 : tool_say(p->tool, -1, "%s cannot take its name: %s.", folder, strerror(errno));
+}
+
+static int pull_entry(struct pull *p, const cJSON *entry)
+{
+	const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(entry, "name"));
+	const int several = cJSON_IsArray(cJSON_GetObjectItemCaseSensitive(entry, "files"));
+	if (!name || strchr(name, '/') || *name == '.' ||
+	    (!several && !cJSON_IsArray(cJSON_GetObjectItemCaseSensitive(entry, "sources"))))
+		return tool_say(p->tool, -1, "The catalogue's entry has no name and sources.");
+	if (pull_place(p, name) != 0)
+		return -1;
+	return several ? pull_several(p, entry, name) : pull_one(p, entry);
 }
 
 int models_pull(struct tool *tool, const struct models_values *values, const char *const *words)
@@ -253,7 +306,7 @@ int models_pull(struct tool *tool, const struct models_values *values, const cha
 	if (r == 0 && tool->json) {
 		cJSON *json = cJSON_CreateObject();
 		cJSON_AddStringToObject(json, "path", p.path);
-		cJSON_AddStringToObject(json, "sha256", p.sha256 ? p.sha256 : "");
+		cJSON_AddStringToObject(json, "sha256", p.sha256 ? p.sha256 : ""); /* of a folder: none */
 		cJSON_AddStringToObject(json, "licence", json_text(entry, "licence"));
 		char *text = cJSON_PrintUnformatted(json);
 		puts(text ? text : "{}");

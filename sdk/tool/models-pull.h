@@ -38,6 +38,10 @@ int pull_restart(struct pull *p);
 /* The file's SHA-256; 0 or -errno. */
 int pull_digest(const char *path, char hex[NN_DIGEST_HEX]);
 
+/* model.bin of `folder`, CTranslate2's Whisper, becomes model.safetensors with Hugging Face's names; `kind` is the catalogue's
+ * word for it. 0, or -1 after saying why. */
+int models_convert_whisper(struct tool *tool, const char *folder, const char *kind);
+
 /* A file or a folder with all that is in it; symbolic links are removed, not followed. 0 or -errno. */
 int models_remove_tree(const char *path);
 

@@ -1,5 +1,5 @@
 """models.py - percept models on real files: quantised, verified, pulled from every kind of source, and removed."""
-import hashlib, http.server, json, os, pathlib, resource, shutil, signal, ssl, subprocess, tempfile, threading
+import hashlib, http.server, json, os, pathlib, resource, shutil, signal, ssl, struct, subprocess, tempfile, threading
 from system import BUILD, GOLDENS, run
 
 folder = tempfile.TemporaryDirectory(prefix="percept-models-test-")
@@ -185,7 +185,53 @@ def removes():
     assert models("remove", "m", "--yes").returncode == 1
 
 
+def ctranslate2(tensors):
+    """a model.bin: name -> (shape, type, data)"""
+    def text(t):
+        return struct.pack("<H", len(t) + 1) + t.encode() + b"\0"
+    out = struct.pack("<I", 6) + text("WhisperSpec") + struct.pack("<II", 3, len(tensors))
+    for name, (shape, type, data) in tensors.items():
+        out += text(name) + struct.pack(f"<B{len(shape)}IBI", len(shape), *shape, type, len(data)) + data
+    return out
+
+
+def pulls_a_folder():
+    """a model of several files, converted: it takes its name when all is there, goes on after a failure, and a damaged file is refused"""
+    third = [struct.pack("<8e", *[i + part / 4 for i in range(8)]) for part in range(3)]
+    content = ctranslate2({"encoder/conv1/weight": ([2, 2, 1], 4, bytes(range(8))), "decoder/embeddings/weight": ([4, 2], 0, struct.pack("<8f", *range(8))),
+                           "decoder/layer_11/self_attention/linear_0/weight": ([12, 2], 4, b"".join(third)), "decoder/num_heads": ([], 1, b"\x08")})
+    source, entry = MODELS / "catalogue" / "source.bin", {"name": "w", "summary": "s", "licence": "none", "convert": "ctranslate2-whisper",
+                                                           "contents": {"config.json": {"model_type": "whisper"}}}
+
+    def write(data, **changes):
+        source.write_bytes(data)
+        files = [{"name": "model.bin", "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "sources": [{"file": str(source)}]}]
+        (MODELS / "catalogue" / "w.json").write_text(json.dumps({**entry, "files": files, **changes}))
+
+    for cut in list(range(1, len(content), 7)) + [len(content) - 1]:
+        write(content[:cut])
+        done = models("pull", "w")
+        assert done.returncode == 1 and done.stderr.count("\n") == 1 and not (MODELS / "w").exists(), (cut, done)
+        assert not list((MODELS / "w.part").glob("model.safetensors*")), cut
+    write(content, convert="nonsense")
+    assert "nonsense" in models("pull", "w").stderr and not (MODELS / "w").exists()
+    source.unlink()
+    write(content)
+    assert models("pull", "w").returncode == 0
+    made = (MODELS / "w" / "model.safetensors").read_bytes()
+    n, = struct.unpack_from("<Q", made)
+    header = json.loads(made[8:8 + n])
+    data = {name: made[8 + n + t["data_offsets"][0]:8 + n + t["data_offsets"][1]] for name, t in header.items()}
+    assert data["model.decoder.embed_tokens.weight"] == struct.pack("<8e", *range(8)), data
+    assert [data[f"model.decoder.layers.11.self_attn.{x}_proj.weight"] for x in "qkv"] == third, data
+    assert data["model.encoder.conv1.weight"] == bytes(range(8)) and header["model.encoder.conv1.weight"]["shape"] == [2, 2, 1]
+    assert json.loads((MODELS / "w" / "config.json").read_text())["model_type"] == "whisper"
+    assert not (MODELS / "w" / "model.bin").exists() and not (MODELS / "w.part").exists()
+    source.unlink()
+    assert models("pull", "w").returncode == 0 and models("remove", "w", "--yes").returncode == 0
+
+
 try:
-    run([quantises, runs_what_it_quantised, verifies, pulls_a_file, survives_a_full_disk, pulls_over_https, removes])
+    run([quantises, runs_what_it_quantised, verifies, pulls_a_file, survives_a_full_disk, pulls_over_https, pulls_a_folder, removes])
 finally:
     folder.cleanup()
