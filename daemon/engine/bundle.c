@@ -19,6 +19,8 @@ static const struct bundle {
 	{"llava", {{"decoder", "causal"}, {"image.encoder", "?vision_config"}, {"image.connector", "mlp"}}},
 	{"clip_vision_model", {{"image.encoder", "clip"}}},
 	{"clip", {{"image.encoder", "clip"}}},
+	{"siglip", {{"image.encoder", "siglip"}}},
+	{"siglip_vision_model", {{"image.encoder", "siglip"}}},
 	{NULL, {{NULL, NULL}}},
 };
 /* Any other text model: the decoder itself knows its families and says so if it lacks one. */

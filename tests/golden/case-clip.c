@@ -1,4 +1,4 @@
-/* case-clip.c - CLIP's towers through the clip encoder. */
+/* case-clip.c - CLIP's and SigLIP's towers through their encoders. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -202,8 +202,8 @@ static void clip_normalise(struct rows *r, size_t dim)
 	}
 }
 
-/* exp(logit_scale) * images texts^T, its transpose, and the softmax over texts. */
-static void clip_similarity(struct golden *g, const struct rows *images, const struct rows *texts, size_t dim)
+/* exp(logit_scale) * images texts^T, its transpose, and the softmax over texts; SigLIP: plus a bias, and the sigmoid. */
+static void clip_similarity(struct golden *g, const struct rows *images, const struct rows *texts, size_t dim, int siglip)
 {
 	const size_t n = images->n / dim, m = texts->n / dim;
 	struct golden_tensors weights;
@@ -211,6 +211,8 @@ static void clip_similarity(struct golden *g, const struct rows *images, const s
 	if (golden_tensors_open(&weights, g->path, "model.safetensors"))
 		return;
 	const struct golden_tensor *scale = golden_tensor(&weights, "F32", "logit_scale");
+	const struct golden_tensor *bias = golden_tensor(&weights, "F32", "logit_bias");
+	const double shift = bias ? *(const float *)bias->data : 0;
 	float *all = scale ? calloc(3 * n * m, sizeof(float)) : NULL;
 
 	for (size_t i = 0; all && i < n; i++) {
@@ -221,11 +223,11 @@ static void clip_similarity(struct golden *g, const struct rows *images, const s
 
 			for (size_t k = 0; k < dim; k++)
 				s += (double)images->data[i * dim + k] * texts->data[j * dim + k];
-			all[i * m + j] = all[n * m + j * n + i] = (float)(exp(*(const float *)scale->data) * s);
+			all[i * m + j] = all[n * m + j * n + i] = (float)(exp(*(const float *)scale->data) * s + shift);
 			total += exp(all[i * m + j]);
 		}
 		for (size_t j = 0; j < m; j++)
-			all[2 * n * m + i * m + j] = (float)(exp(all[i * m + j]) / total);
+			all[2 * n * m + i * m + j] = siglip ? 1 / (1 + expf(-all[i * m + j])) : (float)(exp(all[i * m + j]) / total);
 	}
 	golden_check(g, "out.logits_per_image", all, n * m);
 	golden_check(g, "out.logits_per_text", all ? all + n * m : NULL, n * m);
@@ -243,11 +245,14 @@ static void clip_full(struct golden *g, const char *config)
 	struct rows features = { 0 }, images = { 0 }, texts = { 0 };
 	struct percept_encoder_info info = { .size = sizeof(info) };
 
+	const char *type = cJSON_GetStringValue(cJSON_GetObjectItem(json, "model_type"));
+	const int siglip = type && !strcmp(type, "siglip");
+
 	cJSON_Delete(json);
 	if (variant_make(g->path, config, tokenizer, variant)) {
 		golden_fail(g, "the folder cannot be linked to");
 	} else {
-		if (!part_open(&p, g, "clip", variant, NULL, 1) && !clip_pictures(&p, g, &features, &images) &&
+		if (!part_open(&p, g, siglip ? "siglip" : "clip", variant, NULL, 1) && !clip_pictures(&p, g, &features, &images) &&
 		    !clip_texts(&p, g, &texts)) {
 			part_encoder(&p)->info(p.instance, &info);
 			part_check_taps(&p, g, "image_");
@@ -258,7 +263,7 @@ static void clip_full(struct golden *g, const char *config)
 			clip_normalise(&texts, info.pooled_dim);
 			golden_check(g, "out.image_embeds", images.data, images.n);
 			golden_check(g, "out.text_embeds", texts.data, texts.n);
-			clip_similarity(g, &images, &texts, info.pooled_dim);
+			clip_similarity(g, &images, &texts, info.pooled_dim, siglip);
 		}
 		part_close(&p);
 		variant_remove(variant);

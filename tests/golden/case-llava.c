@@ -80,7 +80,7 @@ void case_llava(struct golden *g)
 		cJSON_GetObjectItem(cJSON_GetObjectItem(config, "vision_config"), "model_type"));
 	char path[PATH_MAX + 64], variant[PATH_MAX];
 
-	if (tower && strcmp(tower, "clip_vision_model"))
+	if (tower && strcmp(tower, "clip_vision_model") && strcmp(tower, "siglip_vision_model"))
 		golden_skip(g, "no plugin for a picture tower of the type %s", tower);
 	cJSON_Delete(config);
 	if (g->skip[0])

@@ -4,10 +4,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The plugin of a bundle's picture tower. */
+static const char *pipeline_encoder(const cJSON *config)
+{
+	const char *type = cJSON_GetStringValue(cJSON_GetObjectItem(cJSON_GetObjectItem(config, "vision_config"), "model_type"));
+
+	return type && !strcmp(type, "siglip_vision_model") ? "siglip" : "clip";
+}
+
 int pipeline_open(struct pipeline *p, struct golden *g, const char *model)
 {
 	memset(p, 0, sizeof(*p));
 	cJSON *config = golden_json(model, "config.json");
+	const char *encoder = pipeline_encoder(config);
 	const cJSON *id = cJSON_GetObjectItem(config, "image_token_id");
 
 	if (!cJSON_IsNumber(id))
@@ -18,7 +27,7 @@ int pipeline_open(struct pipeline *p, struct golden *g, const char *model)
 		golden_fail(g, "config.json names no image token");
 		return -1;
 	}
-	return part_open(&p->encoder, g, "clip", model, NULL, 1) || part_open(&p->connector, g, "mlp", model, NULL, 1) ||
+	return part_open(&p->encoder, g, encoder, model, NULL, 1) || part_open(&p->connector, g, "mlp", model, NULL, 1) ||
 	       run_open(&p->decoder, g, model) ? -1 : 0;
 }
 

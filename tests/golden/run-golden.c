@@ -12,6 +12,7 @@ static const struct {
 	golden_runner *run;
 } architectures[] = {
 	{ "clip", case_clip },
+	{ "siglip", case_clip },
 	{ "clip_vision_model", case_clip_vision },
 	{ "llama", case_decoder },
 	{ "mistral", case_decoder },

@@ -1,4 +1,4 @@
-/* clip.c - the plugin: CLIP's towers, from their own checkpoints or a LLaVA bundle. */
+/* clip.c - the encoder: a picture tower and a text tower, from their own checkpoints or a LLaVA bundle. */
 #include "plugins/encoders/clip/clip.h"
 
 #include <errno.h>
@@ -46,6 +46,7 @@ static struct clip_choice clip_choose(const struct percept_open *open, const cJS
 	}
 	if (class)
 		choice.keep_class = class->integer != 0;
+	choice.keep_class &= clip_kind.class_token;
 	choice.interpolate = interpolate && interpolate->integer;
 	return choice;
 }
@@ -55,8 +56,8 @@ static int clip_open(struct percept_call *call, const struct percept_open *open,
 	struct nn_error error = { 0 };
 
 	if (!open->model)
-		return percept_fail(call, -EINVAL, "The clip encoder needs a model: name a directory with config.json and "
-				    "model.safetensors.");
+		return percept_fail(call, -EINVAL, "The %s encoder needs a model: name a directory with config.json and "
+				    "model.safetensors.", clip_kind.name);
 	struct clip *k = calloc(1, sizeof(*k));
 
 	if (!k)
@@ -72,8 +73,8 @@ static int clip_open(struct percept_call *call, const struct percept_open *open,
 		clip_close(k);
 		return percept_fail(call, error.code ? error.code : -EINVAL, "%s", error.text);
 	}
-	snprintf(k->identity, sizeof(k->identity), "clip-1-%s-%016llx-layer%u-class%d-interpolate%d",
-		 nn_checkpoint_identity(k->checkpoint), (unsigned long long)clip_processor_digest(&k->vision.processor),
+	snprintf(k->identity, sizeof(k->identity), "%s-1-%s-%016llx-layer%u-class%d-interpolate%d",
+		 clip_kind.name, nn_checkpoint_identity(k->checkpoint), (unsigned long long)clip_processor_digest(&k->vision.processor),
 		 k->vision.layer, k->vision.choice.keep_class, k->vision.choice.interpolate);
 	*encoder = k;
 	return 0;
@@ -121,11 +122,7 @@ static const struct percept_option options[] = {
 	{ .name = "interpolate", .type = PERCEPT_OPTION_BOOL, .fallback = "false",
 	  .help = "take pictures of other sizes by resizing the position table" },
 };
-static const struct percept_encoder ops = {
-	.size = sizeof(ops), .n_options = sizeof(options) / sizeof(options[0]), .options = options, .open = clip_open,
+const struct percept_encoder clip_encoder = {
+	.size = sizeof(clip_encoder), .n_options = sizeof(options) / sizeof(options[0]), .options = options, .open = clip_open,
 	.close = clip_close, .info = clip_info, .plan = clip_plan, .encode = clip_encode, .encode_text = clip_encode_text,
-};
-const struct percept_plugin percept_plugin = {
-	.size = sizeof(percept_plugin), .abi = PERCEPT_ABI, .kind = PERCEPT_ENCODER, .name = "clip", .version = "0.1.0",
-	.license = "Apache-2.0", .summary = "CLIP picture and text towers", .ops = &ops,
 };

@@ -1,4 +1,4 @@
-/* clip.h - an opened CLIP: its picture tower, and its text tower where the files have one. */
+/* clip.h - an opened CLIP or SigLIP: its picture tower, and its text tower where the files have one. */
 #ifndef CLIP_H
 #define CLIP_H
 
@@ -8,12 +8,32 @@
 #include "sdk/nn/image.h"
 #include "sdk/nn/tokenizer.h"
 
+/* What sets the families apart; each plugin has one, clip_kind. */
+struct clip_kind {
+	const char *name;
+	int class_token;          /* before the patches, with a norm in front of the blocks; the picture's vector is its row */
+	int probe;                /* the picture's vector is what a learned query finds (SigLIP's head); texts see themselves whole */
+	uint32_t patch;           /* where config.json leaves it out, as the following */
+	struct tower_defaults vision, text;
+	uint32_t vocab, context;
+	int32_t end;              /* of texts; SigLIP: what they are filled up with */
+};
+extern const struct clip_kind clip_kind;
+extern const struct percept_encoder clip_encoder;
+
 /* Options, and what the bundle's configuration says in their place. */
 struct clip_choice {
 	int64_t layer;      /* index into the n_layers + 1 hidden states; -1 is the last */
 	int has_layer;
 	int keep_class;     /* LLaVA's strategies: "default" drops the class token, "full" keeps it */
 	int interpolate;    /* other picture sizes than the model's are taken */
+};
+
+/* SigLIP's head: attention of one learned query, and a feed-forward part. */
+struct probe {
+	const float *query;               /* [d_model] */
+	struct affine q, k, v, out, fc1, fc2;
+	struct norm norm;
 };
 
 struct vision {
@@ -24,22 +44,25 @@ struct vision {
 	uint32_t projection_dim;          /* 0: no projection */
 	int pools;                        /* it has a vector of the whole picture */
 	struct nn_image_processor processor;
-	const float *class_token;         /* [d_model] */
+	const float *class_token;         /* [d_model]; NULL: none */
 	const struct nn_weight *patches;  /* (d_model, 3 * patch * patch) */
 	const float *patch_bias;          /* NULL: none */
-	const float *positions;           /* (1 + side * side, d_model) */
+	const float *positions;           /* (class token + side * side, d_model) */
 	struct norm pre, post;
+	struct probe probe;
 	const struct nn_weight *projection; /* (projection_dim, d_model) or NULL */
 };
 
 struct text {
 	struct tower tower;
 	uint32_t vocab, context;
+	int32_t pad;                      /* SigLIP: fills texts up */
 	int32_t end;                      /* 2: the old rule, the row of the greatest id; else the first of this id */
 	const struct nn_weight *tokens;   /* (vocab, d_model) */
 	const float *positions;           /* (context, d_model) */
 	struct norm last;
-	const struct nn_weight *projection; /* (projection_dim, d_model) */
+	struct affine projection;         /* (projection_dim, d_model) */
+	int canonical;                    /* texts lose their punctuation (SigLIP's SentencePiece tokenizer) */
 	struct nn_tokenizer *tokenizer;
 	char why[512];                    /* why there is no tokenizer */
 };
@@ -58,6 +81,10 @@ int vision_plan(struct percept_call *call, const struct vision *v, const struct 
 		struct percept_layout *layout);
 int vision_encode(struct percept_call *call, const struct vision *v, const struct percept_media *media,
 		  struct percept_features *features);
+
+/* pool.c: what a picture's vector is made of. 0 or error->code; (1, dim) of the last block's rows. */
+int pool_load(struct vision *v, struct nn_loader *loader, struct nn_loader *projection);
+struct nn_tensor pool_rows(struct nn *c, struct percept_call *call, const struct vision *v, struct nn_tensor x);
 
 /* The text tower, or *text NULL where the files have none. 0 or error->code. [any] */
 int text_open(struct text **text, struct nn_checkpoint *checkpoint, struct nn_error *error);

@@ -1,9 +1,13 @@
-/* text.c - CLIP's text tower: causal blocks, pooled where the text ends, into the space of the pictures. */
+/* text.c - the text tower, into the space of the pictures: CLIP's sees what came before and is pooled where the text ends, SigLIP's
+ * sees all of a text filled up to its full length and is pooled at the last place. */
 #include "plugins/encoders/clip/clip.h"
 
 #include <errno.h>
+#include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { TEXT_VOCAB_MAX = 1 << 24, TEXT_CONTEXT_MAX = 1 << 16, TEXT_OLD_END = 2 };
 
@@ -11,13 +15,12 @@ static const char *const text_prefixes[] = { "text_model.", NULL };
 
 static int text_configure(struct text *t, const cJSON *config, struct nn_error *error)
 {
-	const struct tower_defaults defaults = { 512, 2048, 12, 8 };
-
-	if (tower_configure(&t->tower, config, &defaults, error))
+	if (tower_configure(&t->tower, config, &clip_kind.text, error))
 		return error->code;
-	t->vocab = (uint32_t)nn_config_int(config, "vocab_size", 49408, 1, TEXT_VOCAB_MAX, error);
-	t->context = (uint32_t)nn_config_int(config, "max_position_embeddings", 77, 2, TEXT_CONTEXT_MAX, error);
-	t->end = (int32_t)nn_config_int(config, "eos_token_id", 49407, 0, INT32_MAX, error);
+	t->vocab = (uint32_t)nn_config_int(config, "vocab_size", clip_kind.vocab, 1, TEXT_VOCAB_MAX, error);
+	t->context = (uint32_t)nn_config_int(config, "max_position_embeddings", clip_kind.context, 2, TEXT_CONTEXT_MAX, error);
+	t->end = (int32_t)nn_config_int(config, "eos_token_id", clip_kind.end, 0, INT32_MAX, error);
+	t->pad = (int32_t)nn_config_int(config, "pad_token_id", clip_kind.end, 0, INT32_MAX, error);
 	return error->code;
 }
 
@@ -30,14 +33,27 @@ static int text_load(struct text *t, struct nn_checkpoint *cp, struct nn_error *
 	t->positions = positions ? nn_weight_f32(cp, positions) : NULL;
 	t->tokens = nn_load(&l, t->vocab, d, "embeddings.token_embedding.weight");
 	t->last = tower_norm(&t->tower, &l, "final_layer_norm");
-	l.prefixes = NULL;
-	t->projection = nn_load(&l, 0, d, "text_projection.weight");
-	l.prefixes = text_prefixes;
+	if (clip_kind.probe) {
+		t->projection = tower_affine(&t->tower, &l, d, d, "head");
+	} else {
+		l.prefixes = NULL;
+		t->projection.w = nn_load(&l, 0, d, "text_projection.weight");
+		l.prefixes = text_prefixes;
+	}
 	tower_load(&t->tower, &l);
 	if (!error->code && !t->positions)
 		nn_fail(error, -ENOMEM, "Memory is out.");
 	t->tower.weight_bytes += error->code ? 0 : t->tokens->bytes + positions->bytes;
 	return error->code;
+}
+
+/* Only SentencePiece's model, whose texts the reference tokenizer cleans itself. */
+static int text_is_plain(const char *path)
+{
+	char file[4096 + 32];
+
+	snprintf(file, sizeof(file), "%.4096s/tokenizer.json", path);
+	return access(file, F_OK) != 0;
 }
 
 int text_open(struct text **text, struct nn_checkpoint *cp, struct nn_error *error)
@@ -46,7 +62,7 @@ int text_open(struct text **text, struct nn_checkpoint *cp, struct nn_error *err
 	struct nn_error why = { 0 };
 
 	*text = NULL;
-	if (!config || !nn_checkpoint_weight(cp, "text_projection.weight"))
+	if (!config || !nn_checkpoint_weight(cp, clip_kind.probe ? "text_model.head.weight" : "text_projection.weight"))
 		return 0;
 	struct text *t = calloc(1, sizeof(*t));
 
@@ -59,6 +75,7 @@ int text_open(struct text **text, struct nn_checkpoint *cp, struct nn_error *err
 	/* Pictures can be encoded without it: its lack is an error only when text is given. */
 	t->tokenizer = nn_tokenizer_open(nn_checkpoint_path(cp), &why);
 	memcpy(t->why, why.text, sizeof(t->why));
+	t->canonical = clip_kind.probe && text_is_plain(nn_checkpoint_path(cp));
 	*text = t;
 	return 0;
 }
@@ -90,7 +107,7 @@ static size_t text_pool_row(const struct text *t, const int32_t *ids, size_t n)
 static struct nn_tensor text_forward(struct nn *c, struct percept_call *call, const struct text *t, const int32_t *ids, size_t n)
 {
 	const struct tower *tower = &t->tower;
-	uint32_t *visible = nn_memory(c, n, sizeof(*visible));
+	uint32_t *visible = clip_kind.probe ? NULL : nn_memory(c, n, sizeof(*visible));
 	struct nn_tensor x = nn_embed(c, t->tokens, ids, n);
 
 	for (size_t i = 0; visible && i < n; i++)
@@ -104,9 +121,9 @@ static struct nn_tensor text_forward(struct nn *c, struct percept_call *call, co
 	}
 	x = nn_layer_norm(c, x, t->last.w, t->last.b, tower->norm_eps);
 	tower_observe(c, call, "text_final_normed", x);
-	x = nn_rows(x, text_pool_row(t, ids, n), 1);
+	x = nn_rows(x, clip_kind.probe ? n - 1 : text_pool_row(t, ids, n), 1);
 	tower_observe(c, call, "text_pooled", x);
-	return nn_gemm(c, x, t->projection, NULL);
+	return nn_gemm(c, x, t->projection.w, t->projection.b);
 }
 
 /* A longer text is cut, its last token kept, as the reference tokenizer's truncation does. */
@@ -118,6 +135,41 @@ static size_t text_cut(const struct text *t, struct nn_ids *ids)
 	return t->context;
 }
 
+/* The ids that the tower is given, in the arena: cut, and for SigLIP filled up. */
+static const int32_t *text_fill(struct nn *c, const struct text *t, struct nn_ids *ids, size_t *n)
+{
+	*n = text_cut(t, ids);
+	if (!clip_kind.probe)
+		return ids->data;
+	int32_t *all = nn_memory(c, t->context, sizeof(*all));
+
+	for (size_t i = 0; all && i < t->context; i++)
+		all[i] = i < *n ? ids->data[i] : t->pad;
+	*n = t->context;
+	return all;
+}
+
+/* In lower case, without ASCII punctuation, white space collapsed: SigLIP's canonical form. malloc'ed. */
+static char *text_canonical(const struct text *t, const char *text)
+{
+	char *out = malloc(strlen(text) + 1);
+	size_t n = 0;
+
+	for (const char *s = text; out && *s; s++) {
+		const unsigned char byte = (unsigned char)*s;
+
+		if (!t->canonical)
+			out[n++] = *s;
+		else if (isspace(byte) && n && out[n - 1] != ' ')
+			out[n++] = ' ';
+		else if (!isspace(byte) && !ispunct(byte))
+			out[n++] = (char)(byte < 128 ? tolower(byte) : byte);
+	}
+	if (out)
+		out[n && t->canonical && out[n - 1] == ' ' ? n - 1 : n] = '\0';
+	return out;
+}
+
 int text_encode(struct percept_call *call, const struct text *t, const char *text, const float **pooled)
 {
 	struct nn_ids ids = { 0 };
@@ -125,18 +177,25 @@ int text_encode(struct percept_call *call, const struct text *t, const char *tex
 	struct nn c;
 
 	if (!t->tokenizer)
-		return percept_fail(call, -ENOTSUP, "This CLIP has no tokenizer that can be read: %s", t->why);
-	if (nn_tokenizer_encode(t->tokenizer, text, strlen(text), NN_ENCODE_SPECIAL | NN_ENCODE_AROUND, &ids, &why) || !ids.n) {
+		return percept_fail(call, -ENOTSUP, "This model has no tokenizer that can be read: %s", t->why);
+	char *clean = text_canonical(t, text);
+
+	if (!clean || nn_tokenizer_encode(t->tokenizer, clean, strlen(clean), NN_ENCODE_SPECIAL | NN_ENCODE_AROUND, &ids, &why) || !ids.n) {
+		free(clean);
 		nn_ids_free(&ids);
 		return percept_fail(call, why.code ? why.code : -EINVAL, "%s", why.code ? why.text : "The text is empty.");
 	}
+	free(clean);
 	struct nn_arena *arena = nn_arena_new(0);
 	struct nn_tensor y = { 0 };
 
 	c.error = -ENOMEM;
 	if (arena) {
 		nn_begin(&c, call, arena);
-		y = text_forward(&c, call, t, ids.data, text_cut(t, &ids));
+		size_t n;
+		const int32_t *all = text_fill(&c, t, &ids, &n);
+
+		y = all ? text_forward(&c, call, t, all, n) : y;
 	}
 	float *out = c.error ? NULL : percept_alloc(call, y.cols * sizeof(float));
 

@@ -1,8 +1,9 @@
-/* tower.c - CLIP's transformer blocks. */
+/* tower.c - the transformer blocks. */
 #include "plugins/encoders/clip/tower.h"
 
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <percept/plugin.h>
 
@@ -10,14 +11,14 @@ enum { TOWER_DIM_MAX = 1 << 18, TOWER_LAYERS_MAX = 1024 };
 
 int tower_configure(struct tower *t, const cJSON *config, const struct tower_defaults *d, struct nn_error *error)
 {
-	const char *activation = nn_config_string(config, "hidden_act", "quick_gelu");
+	const char *activation = nn_config_string(config, "hidden_act", d->activation);
 	const int act = nn_activation_named(activation);
 
 	t->d_model = (uint32_t)nn_config_int(config, "hidden_size", d->d_model, 1, TOWER_DIM_MAX, error);
 	t->d_ff = (uint32_t)nn_config_int(config, "intermediate_size", d->d_ff, 1, TOWER_DIM_MAX, error);
 	t->n_layers = (uint32_t)nn_config_int(config, "num_hidden_layers", d->n_layers, 1, TOWER_LAYERS_MAX, error);
 	t->n_heads = (uint32_t)nn_config_int(config, "num_attention_heads", d->n_heads, 1, TOWER_DIM_MAX, error);
-	t->norm_eps = (float)nn_config_real(config, "layer_norm_eps", 1e-5, error);
+	t->norm_eps = (float)nn_config_real(config, "layer_norm_eps", d->norm_eps, error);
 	if (error->code)
 		return error->code;
 	if (act < 0)
@@ -38,13 +39,21 @@ struct norm tower_norm(struct tower *t, struct nn_loader *l, const char *name)
 	return n;
 }
 
-static struct affine tower_affine(struct tower *t, struct nn_loader *l, uint32_t layer, const char *name, size_t rows, size_t cols)
+struct affine tower_affine(struct tower *t, struct nn_loader *l, size_t rows, size_t cols, const char *name)
 {
-	struct nn_weight *w = nn_load(l, rows, cols, "encoder.layers.%u.%s.weight", layer, name);
+	struct nn_weight *w = nn_load(l, rows, cols, "%s.weight", name);
 
 	t->weight_bytes += w ? w->bytes + rows * sizeof(float) : 0;
 	nn_weight_pack(l->checkpoint, w, l->error);
-	return (struct affine){ w, nn_load_vector(l, rows, "encoder.layers.%u.%s.bias", layer, name) };
+	return (struct affine){ w, nn_load_vector(l, rows, "%s.bias", name) };
+}
+
+static struct affine tower_part(struct tower *t, struct nn_loader *l, uint32_t layer, const char *name, size_t rows, size_t cols)
+{
+	char full[96];
+
+	snprintf(full, sizeof(full), "encoder.layers.%u.%s", layer, name);
+	return tower_affine(t, l, rows, cols, full);
 }
 
 static struct norm tower_layer_norm(struct tower *t, struct nn_loader *l, uint32_t layer, uint32_t which)
@@ -67,12 +76,12 @@ int tower_load(struct tower *t, struct nn_loader *l)
 
 		layer->norm1 = tower_layer_norm(t, l, i, 1);
 		layer->norm2 = tower_layer_norm(t, l, i, 2);
-		layer->q = tower_affine(t, l, i, "self_attn.q_proj", d, d);
-		layer->k = tower_affine(t, l, i, "self_attn.k_proj", d, d);
-		layer->v = tower_affine(t, l, i, "self_attn.v_proj", d, d);
-		layer->out = tower_affine(t, l, i, "self_attn.out_proj", d, d);
-		layer->fc1 = tower_affine(t, l, i, "mlp.fc1", t->d_ff, d);
-		layer->fc2 = tower_affine(t, l, i, "mlp.fc2", d, t->d_ff);
+		layer->q = tower_part(t, l, i, "self_attn.q_proj", d, d);
+		layer->k = tower_part(t, l, i, "self_attn.k_proj", d, d);
+		layer->v = tower_part(t, l, i, "self_attn.v_proj", d, d);
+		layer->out = tower_part(t, l, i, "self_attn.out_proj", d, d);
+		layer->fc1 = tower_part(t, l, i, "mlp.fc1", t->d_ff, d);
+		layer->fc2 = tower_part(t, l, i, "mlp.fc2", d, t->d_ff);
 	}
 	return l->error->code;
 }

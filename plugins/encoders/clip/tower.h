@@ -1,4 +1,4 @@
-/* tower.h - CLIP's transformer: what the picture tower and the text tower share (Radford 2021). */
+/* tower.h - the transformer that the picture and text towers of CLIP (Radford 2021) and SigLIP (Zhai 2023) share. */
 #ifndef CLIP_TOWER_H
 #define CLIP_TOWER_H
 
@@ -37,6 +37,8 @@ struct tower {
 /* What a tower's numbers are where config.json leaves them out. */
 struct tower_defaults {
 	uint32_t d_model, d_ff, n_layers, n_heads;
+	double norm_eps;
+	const char *activation;
 };
 
 /* Reads the numbers. 0 or error->code. */
@@ -46,6 +48,8 @@ int tower_load(struct tower *t, struct nn_loader *loader);
 void tower_fini(struct tower *t);
 /* Loads "<name>.weight" and "<name>.bias", counted into t->weight_bytes. */
 struct norm tower_norm(struct tower *t, struct nn_loader *loader, const char *name);
+/* Loads "<name>.weight" (rows, cols) and "<name>.bias". */
+struct affine tower_affine(struct tower *t, struct nn_loader *loader, size_t rows, size_t cols, const char *name);
 /* One block on x (T, d_model), in place. `visible` as struct nn_attention's. `call` (may be NULL) sees layer 0's parts. */
 void tower_layer(struct nn *c, const struct tower *t, uint32_t i, struct nn_tensor x, const uint32_t *visible,
 		 struct percept_call *call);

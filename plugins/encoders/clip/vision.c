@@ -1,4 +1,4 @@
-/* vision.c - CLIP's picture tower: patches, a class token, positions, blocks; a hidden state is the feature. */
+/* vision.c - the picture tower: patches, a class token, positions, blocks; a hidden state is the feature. */
 #include "plugins/encoders/clip/clip.h"
 
 #include <errno.h>
@@ -22,7 +22,7 @@ static int vision_layer(struct vision *v, const cJSON *root, struct nn_error *er
 	int64_t layer = v->choice.has_layer ? v->choice.layer : nn_config_int(root, "mm_vision_select_layer", -2, -4096, 4096, error);
 
 	if (!v->choice.has_layer && cJSON_IsArray(bundle))
-		return nn_fail(error, -ENOTSUP, "config.json: vision_feature_layer is a list, and the clip encoder gives one "
+		return nn_fail(error, -ENOTSUP, "config.json: vision_feature_layer is a list, and this encoder gives one "
 			       "layer; set the option layer.");
 	if (!v->choice.has_layer && bundle)
 		layer = nn_config_int(root, "vision_feature_layer", -2, -4096, 4096, error);
@@ -38,12 +38,11 @@ static int vision_layer(struct vision *v, const cJSON *root, struct nn_error *er
 static int vision_configure(struct vision *v, const cJSON *root, struct nn_error *error)
 {
 	const cJSON *inner = nn_config_object(root, "vision_config"), *config = inner ? inner : root;
-	const struct tower_defaults defaults = { 768, 3072, 12, 12 };
 
-	if (tower_configure(&v->tower, config, &defaults, error))
+	if (tower_configure(&v->tower, config, &clip_kind.vision, error))
 		return error->code;
 	v->image_size = (uint32_t)nn_config_int(config, "image_size", 224, 1, VISION_SIZE_MAX, error);
-	v->patch = (uint32_t)nn_config_int(config, "patch_size", 32, 1, VISION_SIZE_MAX, error);
+	v->patch = (uint32_t)nn_config_int(config, "patch_size", clip_kind.patch, 1, VISION_SIZE_MAX, error);
 	if (nn_config_int(config, "num_channels", 3, 1, 1024, error) != 3 && !error->code)
 		return nn_fail(error, -ENOTSUP, "config.json: a picture tower of other than 3 channels is not supported.");
 	if (error->code)
@@ -52,6 +51,7 @@ static int vision_configure(struct vision *v, const cJSON *root, struct nn_error
 	if (!v->side || (uint64_t)v->side * v->side > VISION_TOKENS_MAX)
 		return nn_fail(error, -EINVAL, "config.json: pictures of %u pixels with patches of %u are out of range.",
 			       v->image_size, v->patch);
+	v->pools = v->pools && nn_config_bool(config, "vision_use_head", 1, error);
 	return vision_layer(v, root, error);
 }
 
@@ -60,22 +60,22 @@ static int vision_load(struct vision *v, struct nn_checkpoint *cp, struct nn_err
 	struct nn_loader l = { .checkpoint = cp, .prefixes = vision_prefixes, .error = error };
 	struct nn_loader p = { .checkpoint = cp, .prefixes = projection_prefixes, .error = error };
 	const size_t d = v->tower.d_model;
-	struct nn_weight *positions = nn_load(&l, 1 + (size_t)v->side * v->side, d, "embeddings.position_embedding.weight");
+	const size_t first = clip_kind.class_token ? 1 : 0, n = first + (size_t)v->side * v->side;
+	struct nn_weight *positions = nn_load(&l, n, d, "embeddings.position_embedding.weight");
 
 	v->positions = positions ? nn_weight_f32(cp, positions) : NULL;
-	v->class_token = nn_load_vector(&l, d, "embeddings.class_embedding");
+	if (clip_kind.class_token) {
+		v->class_token = nn_load_vector(&l, d, "embeddings.class_embedding");
+		v->pre = tower_norm(&v->tower, &l, "pre_layrnorm");
+	}
 	struct nn_weight *patches = nn_load(&l, d, (size_t)3 * v->patch * v->patch, "embeddings.patch_embedding.weight");
 
 	nn_weight_pack(cp, patches, error);
 	v->patches = patches;
 	v->patch_bias = nn_load_vector_maybe(&l, d, "embeddings.patch_embedding.bias");
-	v->pre = tower_norm(&v->tower, &l, "pre_layrnorm");
 	tower_load(&v->tower, &l);
-	if (v->pools) {
-		v->post = tower_norm(&v->tower, &l, "post_layernorm");
-		v->projection = nn_load_maybe(&p, 0, d, "visual_projection.weight");
-		v->projection_dim = v->projection ? (uint32_t)v->projection->rows : 0;
-	}
+	if (v->pools)
+		pool_load(v, &l, &p);
 	if (!error->code && !v->positions)
 		nn_fail(error, -ENOMEM, "Memory is out.");
 	v->tower.weight_bytes += error->code ? 0 : positions->bytes + v->patches->bytes;
@@ -125,11 +125,12 @@ static void vision_size(const struct vision *v, const struct percept_media *m, u
 static int vision_takes(struct percept_call *call, const struct vision *v, uint32_t width, uint32_t height)
 {
 	if ((width != v->image_size || height != v->image_size) && !v->choice.interpolate)
-		return percept_fail(call, -EINVAL, "The clip encoder takes pictures of %u x %u pixels and was given %u x %u; "
-				    "the option interpolate lets it take others.", v->image_size, v->image_size, width, height);
+		return percept_fail(call, -EINVAL, "The %s encoder takes pictures of %u x %u pixels and was given %u x %u; "
+				    "the option interpolate lets it take others.", clip_kind.name, v->image_size, v->image_size, width, height);
 	if (width < v->patch || height < v->patch ||
 	    (uint64_t)(width / v->patch) * (height / v->patch) > VISION_TOKENS_MAX)
-		return percept_fail(call, -EINVAL, "A picture of %u x %u pixels is out of the clip encoder's range.", width, height);
+		return percept_fail(call, -EINVAL, "A picture of %u x %u pixels is out of the %s encoder's range.", width, height,
+				    clip_kind.name);
 	return 0;
 }
 
@@ -150,9 +151,10 @@ int vision_plan(struct percept_call *call, const struct vision *v, const struct 
 	uint32_t width, height;
 
 	if (m->modality != PERCEPT_IMAGE || (m->format != PERCEPT_U8_RGB && m->format != PERCEPT_F32_PIXELS))
-		return percept_fail(call, -EINVAL, "The clip encoder takes pictures, as RGB or as prepared pixels.");
+		return percept_fail(call, -EINVAL, "The %s encoder takes pictures, as RGB or as prepared pixels.", clip_kind.name);
 	if (m->frames != 1 || m->channels != 3 || !pixels || m->bytes / each < pixels)
-		return percept_fail(call, -EINVAL, "The clip encoder takes one picture of three channels, and not an empty one.");
+		return percept_fail(call, -EINVAL, "The %s encoder takes one picture of three channels, and not an empty one.",
+				    clip_kind.name);
 	vision_size(v, m, &width, &height);
 	int error = vision_takes(call, v, width, height);
 
@@ -160,48 +162,51 @@ int vision_plan(struct percept_call *call, const struct vision *v, const struct 
 		return error;
 	vision_layout(v, m, width, height, layout);
 	if (m->max_tokens && m->max_tokens < layout->tokens)
-		return percept_fail(call, -EINVAL, "The clip encoder gives %u tokens a picture, and max_tokens is %u.",
-				    layout->tokens, m->max_tokens);
+		return percept_fail(call, -EINVAL, "The %s encoder gives %u tokens a picture, and max_tokens is %u.",
+				    clip_kind.name, layout->tokens, m->max_tokens);
 	return 0;
 }
 
-/* (1 + rows * cols, d_model): the position table, resized where the picture is not of the model's size. */
+/* (class token + rows * cols, d_model): the position table, resized where the picture is not of the model's size. */
 static struct nn_tensor vision_positions(struct nn *c, const struct vision *v, uint32_t rows, uint32_t cols)
 {
-	const size_t d = v->tower.d_model, n = (size_t)rows * cols;
-	struct nn_tensor table = nn_view((float *)v->positions, 1 + (size_t)v->side * v->side, d);
+	const size_t d = v->tower.d_model, n = (size_t)rows * cols, first = v->class_token ? 1 : 0;
+	struct nn_tensor table = nn_view((float *)v->positions, first + (size_t)v->side * v->side, d);
 
 	if (rows == v->side && cols == v->side)
 		return table;
+	struct nn_tensor grid = nn_resize_grid(c, nn_rows(table, first, (size_t)v->side * v->side), v->side, v->side, rows, cols);
+
+	if (!first)
+		return grid;
 	struct nn_tensor all = nn_new(c, 1 + n, d);
-	struct nn_tensor grid = nn_resize_grid(c, nn_rows(table, 1, (size_t)v->side * v->side), v->side, v->side, rows, cols);
 
 	for (size_t i = 0; all.data && grid.data && i <= n; i++)
 		memcpy(all.data + i * all.stride, i ? grid.data + (i - 1) * grid.stride : table.data, d * sizeof(float));
 	return all;
 }
 
-/* (1 + patches, d_model): class token and patches with their positions, normed. */
+/* (class token + patches, d_model): with their positions, and normed where there is a class token. */
 static struct nn_tensor vision_embed(struct nn *c, const struct vision *v, const float *pixels, uint32_t width, uint32_t height,
 				     struct percept_call *call)
 {
 	const uint32_t rows = height / v->patch, cols = width / v->patch;
-	const size_t d = v->tower.d_model;
-	struct nn_tensor x = nn_new(c, 1 + (size_t)rows * cols, d);
+	const size_t d = v->tower.d_model, first = v->class_token ? 1 : 0;
+	struct nn_tensor x = nn_new(c, first + (size_t)rows * cols, d);
 	struct nn_tensor p = nn_gemm(c, nn_patches(c, pixels, height, width, v->patch), v->patches, v->patch_bias);
 
 	tower_observe(c, call, "patch_embedding", p);
 	for (size_t i = 0; x.data && p.data && i < x.rows; i++)
-		memcpy(x.data + i * x.stride, i ? p.data + (i - 1) * p.stride : v->class_token, d * sizeof(float));
+		memcpy(x.data + i * x.stride, i >= first ? p.data + (i - first) * p.stride : v->class_token, d * sizeof(float));
 	nn_add_to(c, x, vision_positions(c, v, rows, cols));
 	tower_observe(c, call, "embeddings", x);
-	return nn_layer_norm(c, x, v->pre.w, v->pre.b, v->tower.norm_eps);
+	return v->class_token ? nn_layer_norm(c, x, v->pre.w, v->pre.b, v->tower.norm_eps) : x;
 }
 
 /* Rows of the feature into the call's arena. */
 static int vision_keep(struct percept_call *call, const struct vision *v, struct nn_tensor x, struct percept_features *f)
 {
-	const size_t skip = v->choice.keep_class ? 0 : 1, n = x.rows - skip;
+	const size_t skip = v->class_token && !v->choice.keep_class ? 1 : 0, n = x.rows - skip;
 	float *data = percept_alloc(call, n * x.cols * sizeof(float));
 
 	if (!data)
@@ -212,15 +217,11 @@ static int vision_keep(struct percept_call *call, const struct vision *v, struct
 	return 0;
 }
 
-/* The class token of the last block, normed and projected, into the call's arena. */
+/* The picture's vector into the call's arena. */
 static void vision_pool(struct nn *c, struct percept_call *call, const struct vision *v, struct nn_tensor x,
 			struct percept_features *f)
 {
-	struct nn_tensor y = nn_layer_norm(c, nn_rows(x, 0, 1), v->post.w, v->post.b, v->tower.norm_eps);
-
-	tower_observe(c, call, "pooled", y);
-	if (v->projection)
-		y = nn_gemm(c, y, v->projection, NULL);
+	struct nn_tensor y = pool_rows(c, call, v, x);
 	float *pooled = c->error ? NULL : percept_alloc(call, y.cols * sizeof(float));
 
 	if (!pooled) {
