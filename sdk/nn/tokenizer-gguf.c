@@ -117,7 +117,9 @@ static int gguf_numbers(const struct gguf_source *s, const char *key, const stru
 
 static int gguf_type(const struct gguf_source *s, uint64_t id)
 {
-	return s->types ? (int)nn_gguf_number(s->types, id) : TOKEN_NORMAL;
+	const double type = s->types ? nn_gguf_number(s->types, id) : TOKEN_NORMAL;
+
+	return type >= TOKEN_NORMAL && type <= TOKEN_BYTE ? (int)type : TOKEN_NORMAL;
 }
 
 static int gguf_load_vocab(struct gguf_source *s)

@@ -102,7 +102,7 @@ static uint32_t quantize_number(const struct nn_gguf *g, const char *suffix)
 		const struct nn_gguf_value *v = &g->values[i];
 		const size_t n = strlen(suffix);
 		if (!v->is_array && v->key.n > n && memcmp(v->key.bytes + v->key.n - n, suffix, n) == 0)
-			return (uint32_t)nn_gguf_number(v, 0);
+			return nn_gguf_number(v, 0) >= 0 && nn_gguf_number(v, 0) < 1 << 16 ? (uint32_t)nn_gguf_number(v, 0) : 0;
 	}
 	return 0;
 }
