@@ -20,6 +20,8 @@ static const struct bundle {
 	{"clip_vision_model", {{"image.encoder", "clip"}}},
 	{"clip", {{"image.encoder", "clip"}}},
 	{"siglip", {{"image.encoder", "siglip"}}},
+	{"dinov2", {{"image.encoder", "dinov2"}}},
+	{"vit", {{"image.encoder", "vit"}}},
 	{"siglip_vision_model", {{"image.encoder", "siglip"}}},
 	{NULL, {{NULL, NULL}}},
 };
@@ -31,6 +33,8 @@ static const struct {
 } bundle_towers[] = {
 	{"clip_vision_model", "clip"},
 	{"siglip_vision_model", "siglip"},
+	{"dinov2", "dinov2"},
+	{"vit", "vit"},
 	{NULL, NULL},
 };
 

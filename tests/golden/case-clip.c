@@ -1,4 +1,4 @@
-/* case-clip.c - CLIP's and SigLIP's towers through their encoders. */
+/* case-clip.c - the towers of CLIP and its relatives through their encoders. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,15 +74,20 @@ static void clip_vision(struct golden *g, const char *model, const cJSON *option
 	struct part p;
 	struct rows features = { 0 }, pooled = { 0 };
 
-	if (!part_open(&p, g, "clip", model, options, 1) && !clip_pictures(&p, g, &features, &pooled)) {
+	cJSON *config = golden_json(model, "config.json");
+	const char *type = cJSON_GetStringValue(cJSON_GetObjectItem(config, "model_type"));
+	const char *plugin = type && (!strcmp(type, "dinov2") || !strcmp(type, "vit")) ? type : "clip";
+
+	if (!part_open(&p, g, plugin, model, options, 1) && !clip_pictures(&p, g, &features, &pooled)) {
 		part_check_taps(&p, g, "");
 		golden_check(g, "out.llava_feature", features.data, features.n);
-		clip_check_tap(&p, g, "final", "out.last_hidden_state");
+		clip_check_tap(&p, g, part_tap(&p, "last_hidden_state") ? "last_hidden_state" : "final", "out.last_hidden_state");
 		clip_check_tap(&p, g, "pooled", "out.pooler_output");
 		clip_check_tap(&p, g, "pooled", "out.pooled");
 		golden_check(g, "out.image_embeds", pooled.data, pooled.n);
 	}
 	part_close(&p);
+	cJSON_Delete(config);
 	free(features.data);
 	free(pooled.data);
 }

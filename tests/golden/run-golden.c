@@ -14,6 +14,8 @@ static const struct {
 	{ "clip", case_clip },
 	{ "siglip", case_clip },
 	{ "clip_vision_model", case_clip_vision },
+	{ "dinov2", case_clip_vision },
+	{ "vit", case_clip_vision },
 	{ "llama", case_decoder },
 	{ "mistral", case_decoder },
 	{ "mixtral", case_decoder },

@@ -6,6 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+const struct clip_names clip_names = {
+	.class_token = "embeddings.class_embedding", .positions = "embeddings.position_embedding.weight",
+	.patches = "embeddings.patch_embedding", .post = "post_layernorm",
+	.layers = {
+		.layer = "encoder.layers.%u.", .norm1 = "layer_norm1", .norm2 = "layer_norm2", .q = "self_attn.q_proj",
+		.k = "self_attn.k_proj", .v = "self_attn.v_proj", .out = "self_attn.out_proj", .fc1 = "mlp.fc1", .fc2 = "mlp.fc2",
+	},
+};
+
 static void clip_close(void *encoder)
 {
 	struct clip *k = encoder;
@@ -47,7 +56,7 @@ static struct clip_choice clip_choose(const struct percept_open *open, const cJS
 	if (class)
 		choice.keep_class = class->integer != 0;
 	choice.keep_class &= clip_kind.class_token;
-	choice.interpolate = interpolate && interpolate->integer;
+	choice.interpolate = clip_kind.interpolate || (interpolate && interpolate->integer);
 	return choice;
 }
 

@@ -8,16 +8,31 @@
 #include "sdk/nn/image.h"
 #include "sdk/nn/tokenizer.h"
 
+/* What tensors are called. */
+struct clip_names {
+	const char *class_token, *positions, *patches, *post; /* patches: without ".weight" */
+	struct tower_names layers;
+};
+
+/* What a picture's vector is made of: the class token's row, normed and projected (CLIP); what a learned query finds (SigLIP's
+ * head); the class token's row of the normed rows (DINOv2), and through a layer and tanh (ViT). */
+enum clip_pool { POOL_CLASS, POOL_PROBE, POOL_ROW, POOL_DENSE };
+
 /* What sets the families apart; each plugin has one, clip_kind. */
 struct clip_kind {
 	const char *name;
-	int class_token;          /* before the patches, with a norm in front of the blocks; the picture's vector is its row */
-	int probe;                /* the picture's vector is what a learned query finds (SigLIP's head); texts see themselves whole */
+	int class_token;          /* before the patches */
+	int pre_norm;             /* in front of the blocks */
+	int interpolate;          /* the position table fits any size */
+	enum clip_pool pool;
+	int probe;                /* SigLIP: pool is POOL_PROBE, and texts see themselves whole */
+	const struct clip_names *names;
 	uint32_t patch;           /* where config.json leaves it out, as the following */
 	struct tower_defaults vision, text;
 	uint32_t vocab, context;
 	int32_t end;              /* of texts; SigLIP: what they are filled up with */
 };
+extern const struct clip_names clip_names;
 extern const struct clip_kind clip_kind;
 extern const struct percept_encoder clip_encoder;
 
@@ -50,6 +65,7 @@ struct vision {
 	const float *positions;           /* (class token + side * side, d_model) */
 	struct norm pre, post;
 	struct probe probe;
+	struct affine dense;              /* ViT's pooler */
 	const struct nn_weight *projection; /* (projection_dim, d_model) or NULL */
 };
 

@@ -1,4 +1,4 @@
-/* pool.c - the one vector of a picture: CLIP's class token, or what SigLIP's learned query finds. */
+/* pool.c - the one vector of a picture: of a class token, or what SigLIP's learned query finds. */
 #include "plugins/encoders/clip/clip.h"
 
 #include <errno.h>
@@ -41,11 +41,13 @@ static void pool_load_probe(struct vision *v, struct nn_loader *l)
 
 int pool_load(struct vision *v, struct nn_loader *l, struct nn_loader *projection)
 {
-	v->post = tower_norm(&v->tower, l, "post_layernorm");
-	if (clip_kind.probe) {
+	v->post = tower_norm(&v->tower, l, clip_kind.names->post);
+	if (clip_kind.pool == POOL_PROBE)
 		pool_load_probe(v, l);
+	if (clip_kind.pool == POOL_DENSE)
+		v->dense = tower_affine(&v->tower, l, v->tower.d_model, v->tower.d_model, "pooler.dense");
+	if (clip_kind.pool != POOL_CLASS)
 		return l->error->code;
-	}
 	v->projection = nn_load_maybe(projection, 0, v->tower.d_model, "visual_projection.weight");
 	v->projection_dim = v->projection ? (uint32_t)v->projection->rows : 0;
 	return l->error->code;
@@ -67,14 +69,27 @@ static struct nn_tensor pool_probe(struct nn *c, const struct vision *v, struct 
 	return y;
 }
 
+static struct nn_tensor pool_dense(struct nn *c, const struct vision *v, struct nn_tensor x)
+{
+	struct nn_tensor y = nn_gemm(c, x, v->dense.w, v->dense.b);
+
+	for (size_t i = 0; y.data && i < y.cols; i++)
+		y.data[i] = tanhf(y.data[i]);
+	return y;
+}
+
 struct nn_tensor pool_rows(struct nn *c, struct percept_call *call, const struct vision *v, struct nn_tensor x)
 {
-	struct nn_tensor y = nn_layer_norm(c, clip_kind.probe ? x : nn_rows(x, 0, 1), v->post.w, v->post.b, v->tower.norm_eps);
+	const int one = clip_kind.pool == POOL_CLASS;
+	struct nn_tensor y = nn_layer_norm(c, one ? nn_rows(x, 0, 1) : x, v->post.w, v->post.b, v->tower.norm_eps);
 
-	if (clip_kind.probe) {
-		tower_observe(c, call, "last_hidden_state", y);
+	tower_observe(c, one ? NULL : call, "last_hidden_state", y);
+	if (clip_kind.pool == POOL_PROBE)
 		y = pool_probe(c, v, y);
-	}
+	else if (clip_kind.pool == POOL_DENSE)
+		y = pool_dense(c, v, nn_rows(y, 0, 1));
+	else
+		y = nn_rows(y, 0, 1);
 	tower_observe(c, call, "pooled", y);
 	return v->projection ? nn_gemm(c, y, v->projection, NULL) : y;
 }

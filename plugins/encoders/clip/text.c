@@ -40,6 +40,7 @@ static int text_load(struct text *t, struct nn_checkpoint *cp, struct nn_error *
 		t->projection.w = nn_load(&l, 0, d, "text_projection.weight");
 		l.prefixes = text_prefixes;
 	}
+	t->tower.names = &clip_names.layers;
 	tower_load(&t->tower, &l);
 	if (!error->code && !t->positions)
 		nn_fail(error, -ENOMEM, "Memory is out.");

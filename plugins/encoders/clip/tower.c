@@ -15,7 +15,9 @@ int tower_configure(struct tower *t, const cJSON *config, const struct tower_def
 	const int act = nn_activation_named(activation);
 
 	t->d_model = (uint32_t)nn_config_int(config, "hidden_size", d->d_model, 1, TOWER_DIM_MAX, error);
-	t->d_ff = (uint32_t)nn_config_int(config, "intermediate_size", d->d_ff, 1, TOWER_DIM_MAX, error);
+	const int64_t ratio = nn_config_int(config, "mlp_ratio", 0, 0, 1024, error);
+
+	t->d_ff = (uint32_t)nn_config_int(config, "intermediate_size", ratio ? ratio * t->d_model : d->d_ff, 1, 1 << 28, error);
 	t->n_layers = (uint32_t)nn_config_int(config, "num_hidden_layers", d->n_layers, 1, TOWER_LAYERS_MAX, error);
 	t->n_heads = (uint32_t)nn_config_int(config, "num_attention_heads", d->n_heads, 1, TOWER_DIM_MAX, error);
 	t->norm_eps = (float)nn_config_real(config, "layer_norm_eps", d->norm_eps, error);
@@ -48,25 +50,34 @@ struct affine tower_affine(struct tower *t, struct nn_loader *l, size_t rows, si
 	return (struct affine){ w, nn_load_vector(l, rows, "%s.bias", name) };
 }
 
-static struct affine tower_part(struct tower *t, struct nn_loader *l, uint32_t layer, const char *name, size_t rows, size_t cols)
+/* The name of a layer's part. */
+static const char *tower_name(const struct tower *t, uint32_t layer, const char *part, char full[128])
 {
-	char full[96];
+	const int n = snprintf(full, 64, t->names->layer, layer);
 
-	snprintf(full, sizeof(full), "encoder.layers.%u.%s", layer, name);
-	return tower_affine(t, l, rows, cols, full);
+	snprintf(full + n, (size_t)(128 - n), "%s", part);
+	return full;
 }
 
-static struct norm tower_layer_norm(struct tower *t, struct nn_loader *l, uint32_t layer, uint32_t which)
+static struct affine tower_part(struct tower *t, struct nn_loader *l, uint32_t layer, const char *part, size_t rows, size_t cols)
 {
-	struct norm n = { .w = nn_load_vector(l, t->d_model, "encoder.layers.%u.layer_norm%u.weight", layer, which) };
+	char full[128];
 
-	n.b = nn_load_vector(l, t->d_model, "encoder.layers.%u.layer_norm%u.bias", layer, which);
-	return n;
+	return tower_affine(t, l, rows, cols, tower_name(t, layer, part, full));
+}
+
+static const float *tower_scale(struct tower *t, struct nn_loader *l, uint32_t layer, const char *part)
+{
+	char full[128];
+
+	return part ? nn_load_vector(l, t->d_model, "%s", tower_name(t, layer, part, full)) : NULL;
 }
 
 int tower_load(struct tower *t, struct nn_loader *l)
 {
+	const struct tower_names *names = t->names;
 	const size_t d = t->d_model;
+	char full[128];
 
 	t->layers = calloc(t->n_layers, sizeof(*t->layers));
 	if (!t->layers)
@@ -74,14 +85,16 @@ int tower_load(struct tower *t, struct nn_loader *l)
 	for (uint32_t i = 0; i < t->n_layers && !l->error->code; i++) {
 		struct tower_layer *layer = &t->layers[i];
 
-		layer->norm1 = tower_layer_norm(t, l, i, 1);
-		layer->norm2 = tower_layer_norm(t, l, i, 2);
-		layer->q = tower_part(t, l, i, "self_attn.q_proj", d, d);
-		layer->k = tower_part(t, l, i, "self_attn.k_proj", d, d);
-		layer->v = tower_part(t, l, i, "self_attn.v_proj", d, d);
-		layer->out = tower_part(t, l, i, "self_attn.out_proj", d, d);
-		layer->fc1 = tower_part(t, l, i, "mlp.fc1", t->d_ff, d);
-		layer->fc2 = tower_part(t, l, i, "mlp.fc2", d, t->d_ff);
+		layer->norm1 = tower_norm(t, l, tower_name(t, i, names->norm1, full));
+		layer->norm2 = tower_norm(t, l, tower_name(t, i, names->norm2, full));
+		layer->q = tower_part(t, l, i, names->q, d, d);
+		layer->k = tower_part(t, l, i, names->k, d, d);
+		layer->v = tower_part(t, l, i, names->v, d, d);
+		layer->out = tower_part(t, l, i, names->out, d, d);
+		layer->fc1 = tower_part(t, l, i, names->fc1, t->d_ff, d);
+		layer->fc2 = tower_part(t, l, i, names->fc2, d, t->d_ff);
+		layer->scale1 = tower_scale(t, l, i, names->scale1);
+		layer->scale2 = tower_scale(t, l, i, names->scale2);
 	}
 	return l->error->code;
 }
@@ -98,6 +111,14 @@ void tower_observe(struct nn *c, struct percept_call *call, const char *name, st
 		call->host->observe(call, name, x.data, (const uint64_t[]){ x.rows, x.cols }, 2);
 }
 
+/* Each column times its factor. */
+static void tower_multiply(struct nn_tensor x, const float *scale)
+{
+	for (size_t i = 0; scale && x.data && i < x.rows; i++)
+		for (size_t k = 0; k < x.cols; k++)
+			x.data[i * x.stride + k] *= scale[k];
+}
+
 void tower_layer(struct nn *c, const struct tower *t, uint32_t i, struct nn_tensor x, const uint32_t *visible,
 		 struct percept_call *call)
 {
@@ -111,11 +132,13 @@ void tower_layer(struct nn *c, const struct tower *t, uint32_t i, struct nn_tens
 	struct nn_tensor a = nn_gemm(c, nn_attention(c, q, k, v, &how), l->out.w, l->out.b);
 
 	tower_observe(c, i ? NULL : call, "layer0_attention", a);
+	tower_multiply(a, l->scale1);
 	nn_add_to(c, x, a);
 	h = nn_gemm(c, nn_layer_norm(c, x, l->norm2.w, l->norm2.b, t->norm_eps), l->fc1.w, l->fc1.b);
 	nn_activate(c, h, t->activation);
 	h = nn_gemm(c, h, l->fc2.w, l->fc2.b);
 	tower_observe(c, i ? NULL : call, "layer0_mlp", h);
+	tower_multiply(h, l->scale2);
 	nn_add_to(c, x, h);
 	nn_arena_release(c->arena, mark);
 }

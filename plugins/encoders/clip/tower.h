@@ -24,12 +24,20 @@ struct norm {
 struct tower_layer {
 	struct norm norm1, norm2;
 	struct affine q, k, v, out, fc1, fc2;
+	const float *scale1, *scale2; /* [d_model], of what each half adds; NULL: none */
+};
+
+/* What the parts of a layer are called, behind `layer`, where %u is its number. */
+struct tower_names {
+	const char *layer, *norm1, *norm2, *q, *k, *v, *out, *fc1, *fc2;
+	const char *scale1, *scale2; /* NULL: none */
 };
 
 struct tower {
 	uint32_t d_model, d_ff, n_layers, n_heads;
 	float norm_eps;
 	enum nn_activation activation;
+	const struct tower_names *names;
 	struct tower_layer *layers;
 	uint64_t weight_bytes;
 };
@@ -43,7 +51,7 @@ struct tower_defaults {
 
 /* Reads the numbers. 0 or error->code. */
 int tower_configure(struct tower *t, const cJSON *config, const struct tower_defaults *defaults, struct nn_error *error);
-/* Loads the layers "encoder.layers.<i>". 0 or loader->error->code. tower_fini() frees them, after failure too. */
+/* Loads the layers, as t->names calls them. 0 or loader->error->code. tower_fini() frees them, after failure too. */
 int tower_load(struct tower *t, struct nn_loader *loader);
 void tower_fini(struct tower *t);
 /* Loads "<name>.weight" and "<name>.bias", counted into t->weight_bytes. */

@@ -10,7 +10,7 @@ enum { VISION_SIZE_MAX = 1 << 14, VISION_TOKENS_MAX = 1 << 16 };
 /* Published names, those of transformers 5, and bundles' ones. */
 static const char *const vision_prefixes[] = {
 	"vision_model.", "vision_tower.vision_model.", "vision_tower.", "model.vision_tower.vision_model.",
-	"model.vision_tower.", "model.vision_tower.vision_tower.vision_model.", "", NULL,
+	"model.vision_tower.", "model.vision_tower.vision_tower.vision_model.", "", "vit.", "dinov2.", NULL,
 };
 
 static const char *const projection_prefixes[] = { "", "vision_tower.", "model.vision_tower.", NULL };
@@ -51,6 +51,8 @@ static int vision_configure(struct vision *v, const cJSON *root, struct nn_error
 	if (!v->side || (uint64_t)v->side * v->side > VISION_TOKENS_MAX)
 		return nn_fail(error, -EINVAL, "config.json: pictures of %u pixels with patches of %u are out of range.",
 			       v->image_size, v->patch);
+	if (nn_config_bool(config, "use_swiglu_ffn", 0, error))
+		return nn_fail(error, -ENOTSUP, "config.json: a picture tower with SwiGLU is not supported.");
 	v->pools = v->pools && nn_config_bool(config, "vision_use_head", 1, error);
 	return vision_layer(v, root, error);
 }
@@ -59,24 +61,32 @@ static int vision_load(struct vision *v, struct nn_checkpoint *cp, struct nn_err
 {
 	struct nn_loader l = { .checkpoint = cp, .prefixes = vision_prefixes, .error = error };
 	struct nn_loader p = { .checkpoint = cp, .prefixes = projection_prefixes, .error = error };
+	const struct clip_names *names = clip_kind.names;
 	const size_t d = v->tower.d_model;
 	const size_t first = clip_kind.class_token ? 1 : 0, n = first + (size_t)v->side * v->side;
-	struct nn_weight *positions = nn_load(&l, n, d, "embeddings.position_embedding.weight");
+	struct nn_weight *positions = nn_load(&l, 0, 0, "%s", names->positions);
 
+	if (positions && positions->rows * positions->cols != n * d)
+		return nn_fail(error, -EINVAL, "%s has %zu values instead of %zu x %zu.", names->positions,
+			       positions->rows * positions->cols, n, d);
 	v->positions = positions ? nn_weight_f32(cp, positions) : NULL;
-	if (clip_kind.class_token) {
-		v->class_token = nn_load_vector(&l, d, "embeddings.class_embedding");
+	struct nn_weight *class = clip_kind.class_token ? nn_load(&l, 0, 0, "%s", names->class_token) : NULL;
+
+	if (class && class->rows * class->cols != d)
+		return nn_fail(error, -EINVAL, "%s has %zu values instead of %zu.", names->class_token, class->rows * class->cols, d);
+	v->class_token = class ? nn_weight_f32(cp, class) : NULL;
+	if (clip_kind.pre_norm)
 		v->pre = tower_norm(&v->tower, &l, "pre_layrnorm");
-	}
-	struct nn_weight *patches = nn_load(&l, d, (size_t)3 * v->patch * v->patch, "embeddings.patch_embedding.weight");
+	struct nn_weight *patches = nn_load(&l, d, (size_t)3 * v->patch * v->patch, "%s.weight", names->patches);
 
 	nn_weight_pack(cp, patches, error);
 	v->patches = patches;
-	v->patch_bias = nn_load_vector_maybe(&l, d, "embeddings.patch_embedding.bias");
+	v->patch_bias = nn_load_vector_maybe(&l, d, "%s.bias", names->patches);
+	v->tower.names = &names->layers;
 	tower_load(&v->tower, &l);
 	if (v->pools)
 		pool_load(v, &l, &p);
-	if (!error->code && !v->positions)
+	if (!error->code && (!v->positions || (clip_kind.class_token && !v->class_token)))
 		nn_fail(error, -ENOMEM, "Memory is out.");
 	v->tower.weight_bytes += error->code ? 0 : positions->bytes + v->patches->bytes;
 	return error->code;
@@ -200,7 +210,7 @@ static struct nn_tensor vision_embed(struct nn *c, const struct vision *v, const
 		memcpy(x.data + i * x.stride, i >= first ? p.data + (i - first) * p.stride : v->class_token, d * sizeof(float));
 	nn_add_to(c, x, vision_positions(c, v, rows, cols));
 	tower_observe(c, call, "embeddings", x);
-	return v->class_token ? nn_layer_norm(c, x, v->pre.w, v->pre.b, v->tower.norm_eps) : x;
+	return clip_kind.pre_norm ? nn_layer_norm(c, x, v->pre.w, v->pre.b, v->tower.norm_eps) : x;
 }
 
 /* Rows of the feature into the call's arena. */

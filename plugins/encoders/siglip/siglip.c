@@ -2,7 +2,7 @@
 #include "plugins/encoders/clip/clip.h"
 
 const struct clip_kind clip_kind = {
-	.name = "siglip", .probe = 1, .patch = 16, .vision = { 768, 3072, 12, 12, 1e-6, "gelu_pytorch_tanh" },
+	.name = "siglip", .probe = 1, .pool = POOL_PROBE, .names = &clip_names, .patch = 16, .vision = { 768, 3072, 12, 12, 1e-6, "gelu_pytorch_tanh" },
 	.text = { 768, 3072, 12, 12, 1e-6, "gelu_pytorch_tanh" }, .vocab = 32000, .context = 64, .end = 1,
 };
 const struct percept_plugin percept_plugin = {

@@ -1,0 +1,20 @@
+/* vit.c - the plugin vit: ViT (Dosovitskiy 2020). */
+#include "plugins/encoders/clip/clip.h"
+
+static const struct clip_names names = {
+	.class_token = "embeddings.cls_token", .positions = "embeddings.position_embeddings",
+	.patches = "embeddings.patch_embeddings.projection", .post = "layernorm",
+	.layers = {
+		.layer = "encoder.layer.%u.", .norm1 = "layernorm_before", .norm2 = "layernorm_after",
+		.q = "attention.attention.query", .k = "attention.attention.key", .v = "attention.attention.value",
+		.out = "attention.output.dense", .fc1 = "intermediate.dense", .fc2 = "output.dense",
+	},
+};
+const struct clip_kind clip_kind = {
+	.name = "vit", .class_token = 1, .interpolate = 0, .pool = POOL_DENSE, .names = &names, .patch = 16,
+	.vision = { 768, 3072, 12, 12, 1e-12, "gelu" }, .text = { 768, 3072, 12, 12, 1e-12, "gelu" },
+};
+const struct percept_plugin percept_plugin = {
+	.size = sizeof(percept_plugin), .abi = PERCEPT_ABI, .kind = PERCEPT_ENCODER, .name = "vit", .version = "0.1.0",
+	.license = "Apache-2.0", .summary = "ViT picture towers", .ops = &clip_encoder,
+};
