@@ -1,12 +1,18 @@
 #!/bin/sh
-# check-plugins.sh - percept check over every plugin that the build made, with the bundled model. TAP.
+# check-plugins.sh - percept check over every plugin that the build made, with a model of its kind. TAP.
 top=${top_srcdir:-.} build=${top_builddir:-.}
 n=0 failed=0
 log=$(mktemp) || exit 1
 trap 'rm -f "$log"' EXIT
 for plugin in "$build"/plugins/.libs/*.so; do
 	n=$((n + 1))
-	if "$build/percept" check --model "$top/models/tiny-llava" "$plugin" >"$log" 2>&1; then
+	case ${plugin##*/} in
+	siglip.so) model=tests/goldens/vis_siglip ;;
+	dinov2.so) model=tests/goldens/vis_dinov2 ;;
+	vit.so) model=tests/goldens/vis_vit_interp ;;
+	*) model=models/tiny-llava ;;
+	esac
+	if "$build/percept" check --model "$top/$model" "$plugin" >"$log" 2>&1; then
 		echo "ok $n - ${plugin##*/} keeps the contract"
 	else
 		echo "not ok $n - ${plugin##*/} keeps the contract"
