@@ -223,6 +223,21 @@ struct nn_tensor nn_embed(struct nn *c, const struct nn_weight *table, const int
 	return c->error ? (struct nn_tensor){ 0 } : y;
 }
 
+/* The first `half` pairs of each head of a row. */
+static void ops_rotate(float *x, size_t head, size_t heads, const float *cosine, const float *sine, size_t half, int interleaved)
+{
+	const size_t apart = interleaved ? 1 : half, step = interleaved ? 2 : 1;
+
+	for (float *end = x + heads * head; x < end; x += head) {
+		for (size_t i = 0; i < half; i++) {
+			float a = x[i * step], b = x[i * step + apart];
+
+			x[i * step] = a * cosine[i] - b * sine[i];
+			x[i * step + apart] = b * cosine[i] + a * sine[i];
+		}
+	}
+}
+
 struct ops_rope {
 	struct nn_tensor x;
 	const int32_t *position;
@@ -233,8 +248,7 @@ struct ops_rope {
 static void ops_rope_rows(void *arg, size_t begin, size_t end)
 {
 	const struct ops_rope *o = arg;
-	size_t half = o->rope->dim / 2, head = o->x.cols / o->heads;
-	size_t apart = o->rope->interleaved ? 1 : half, step = o->rope->interleaved ? 2 : 1;
+	size_t half = o->rope->dim / 2;
 	float cosine[OPS_ROPE_MAX / 2], sine[OPS_ROPE_MAX / 2];
 
 	for (size_t r = begin; r < end; r++) {
@@ -244,16 +258,7 @@ static void ops_rope_rows(void *arg, size_t begin, size_t end)
 			cosine[i] = cosf(angle) * o->rope->attention_scale;
 			sine[i] = sinf(angle) * o->rope->attention_scale;
 		}
-		for (size_t h = 0; h < o->heads; h++) {
-			float *x = o->x.data + r * o->x.stride + h * head;
-
-			for (size_t i = 0; i < half; i++) {
-				float a = x[i * step], b = x[i * step + apart];
-
-				x[i * step] = a * cosine[i] - b * sine[i];
-				x[i * step + apart] = b * cosine[i] + a * sine[i];
-			}
-		}
+		ops_rotate(o->x.data + r * o->x.stride, o->x.cols / o->heads, o->heads, cosine, sine, half, o->rope->interleaved);
 	}
 }
 
@@ -267,4 +272,33 @@ void nn_rope(struct nn *c, struct nn_tensor x, const int32_t *position, uint32_t
 		c->error = -EINVAL;
 	else
 		nn_split(c, x.rows, ops_grain(x.cols * 8), ops_rope_rows, &o);
+}
+
+struct ops_rotary {
+	struct nn_tensor x;
+	size_t heads;
+	const struct nn_rotary *rotary;
+};
+
+static void ops_rotary_rows(void *arg, size_t begin, size_t end)
+{
+	const struct ops_rotary *o = arg;
+	const struct nn_rotary *r = o->rotary;
+	const size_t half = r->dim / 2;
+
+	for (size_t i = begin; i < end; i++)
+		ops_rotate(o->x.data + i * o->x.stride, o->x.cols / o->heads, o->heads, r->cosine + i * half, r->sine + i * half,
+			   half, r->interleaved);
+}
+
+void nn_rotate(struct nn *c, struct nn_tensor x, uint32_t heads, const struct nn_rotary *rotary)
+{
+	struct ops_rotary o = { x, heads, rotary };
+
+	if (nn_stopped(c))
+		return;
+	if (!heads || x.cols % heads || rotary->dim > x.cols / heads || rotary->dim % 2)
+		c->error = -EINVAL;
+	else
+		nn_split(c, x.rows, ops_grain(x.cols), ops_rotary_rows, &o);
 }

@@ -71,6 +71,13 @@ struct nn_rope {
 	uint32_t dim; /* rotated part of a head, from its start */
 };
 void nn_rope(struct nn *c, struct nn_tensor x, const int32_t *position, uint32_t heads, const struct nn_rope *rope);
+/* The same by angles that the caller gives, of pictures' rows and columns: cosine, sine (T, dim / 2), 1 and 0 where a row is to stay. */
+struct nn_rotary {
+	const float *cosine, *sine;
+	uint32_t dim; /* rotated part of a head, from its start */
+	int interleaved;
+};
+void nn_rotate(struct nn *c, struct nn_tensor x, uint32_t heads, const struct nn_rotary *rotary);
 
 /* out (T, heads * dv) = softmax(scale q k^T + mask) v, without a score matrix. q (T, heads * dk), k (S, kv_heads * dk),
  * v (S, kv_heads * dv), heads % kv_heads == 0; dk, dv at most NN_HEAD. Row t sees keys [first[t], visible[t]); visible NULL:

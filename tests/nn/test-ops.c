@@ -251,6 +251,30 @@ static void halves_are_widened_exactly(void **state)
 	free(all);
 }
 
+/* nn_rotate by the same angles gives `want`; a row with the angle 0 stays. */
+static void rotate_is_rope(struct nn *c, struct nn_tensor x, struct nn_tensor want, const int32_t *position, uint32_t heads,
+			   const struct nn_rope *rope)
+{
+	const size_t half = rope->dim / 2;
+	struct nn_tensor cosine = nn_new(c, x.rows, half), sine = nn_new(c, x.rows, half), y = nn_copy(c, x);
+	const struct nn_rotary rotary = { cosine.data, sine.data, rope->dim, rope->interleaved };
+
+	for (size_t i = 0; i < x.rows * half; i++) {
+		const float angle = (float)position[i / half] * rope->inv_freq[i % half];
+
+		cosine.data[i] = cosf(angle) * rope->attention_scale;
+		sine.data[i] = sinf(angle) * rope->attention_scale;
+	}
+	nn_rotate(c, y, heads, &rotary);
+	for (size_t i = 0; i < x.rows * x.cols; i++)
+		assert_true(fabsf(want.data[i] - y.data[i]) < 3e-7f);
+	for (size_t i = 0; i < half; i++)
+		cosine.data[i] = 1, sine.data[i] = 0;
+	memcpy(y.data, x.data, x.rows * x.cols * sizeof(float));
+	nn_rotate(c, y, heads, &rotary);
+	assert_memory_equal(y.data, x.data, x.cols * sizeof(float));
+}
+
 static void rope_turns_pairs(void **state)
 {
 	enum { T = 5, HEADS = 3, DIM = 16, TURNED = 12 };
@@ -281,6 +305,7 @@ static void rope_turns_pairs(void **state)
 				want = 0.75 * (x.data[i] * cos(angle) + (second ? 1 : -1) * x.data[other] * sin(angle));
 			assert_true(fabs(want - y.data[i]) < 3e-7);
 		}
+		rotate_is_rope(&c, x, y, position, HEADS, &rope);
 		rope.dim = DIM + 2;
 		nn_rope(&c, y, position, HEADS, &rope);
 		assert_int_equal(c.error, -EINVAL);

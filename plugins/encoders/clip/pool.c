@@ -4,37 +4,23 @@
 #include <errno.h>
 #include <math.h>
 
-/* q, k and v lie in one matrix. */
-static struct affine pool_third(struct vision *v, struct nn_loader *l, const struct nn_weight *w, const float *b, uint32_t i)
-{
-	const size_t d = v->tower.d_model;
-	struct nn_weight *rows = w ? nn_weight_rows(l->checkpoint, w, i * d, d, 0) : NULL;
-
-	if (w && !rows)
-		nn_fail(l->error, -ENOMEM, "Memory is out.");
-	nn_weight_pack(l->checkpoint, rows, l->error);
-	return (struct affine){ rows, b ? b + i * d : NULL };
-}
-
 static void pool_load_probe(struct vision *v, struct nn_loader *l)
 {
 	const size_t d = v->tower.d_model, ff = v->tower.d_ff;
 	struct nn_weight *query = nn_load(l, 0, 0, "head.probe");
-	const struct nn_weight *in = nn_load(l, 3 * d, d, "head.attention.in_proj_weight");
-	const float *bias = nn_load_vector(l, 3 * d, "head.attention.in_proj_bias");
+	static const char *const in = "head.attention.in_proj_";
 	struct probe *p = &v->probe;
 
 	if (query && query->rows * query->cols != d)
 		nn_fail(l->error, -EINVAL, "head.probe has %zu values instead of %zu.", query->rows * query->cols, d);
 	p->query = l->error->code ? NULL : nn_weight_f32(l->checkpoint, query);
-	p->q = pool_third(v, l, in, bias, 0);
-	p->k = pool_third(v, l, in, bias, 1);
-	p->v = pool_third(v, l, in, bias, 2);
+	p->q = tower_slice(&v->tower, l, d, d, 0, 3, in);
+	p->k = tower_slice(&v->tower, l, d, d, 1, 3, in);
+	p->v = tower_slice(&v->tower, l, d, d, 2, 3, in);
 	p->out = tower_affine(&v->tower, l, d, d, "head.attention.out_proj");
 	p->norm = tower_norm(&v->tower, l, "head.layernorm");
 	p->fc1 = tower_affine(&v->tower, l, ff, d, "head.mlp.fc1");
 	p->fc2 = tower_affine(&v->tower, l, d, ff, "head.mlp.fc2");
-	v->tower.weight_bytes += in ? in->bytes : 0;
 	if (!l->error->code && !p->query)
 		nn_fail(l->error, -ENOMEM, "Memory is out.");
 }

@@ -109,6 +109,7 @@ static struct nn_tensor text_forward(struct nn *c, struct percept_call *call, co
 {
 	const struct tower *tower = &t->tower;
 	uint32_t *visible = clip_kind.probe ? NULL : nn_memory(c, n, sizeof(*visible));
+	const struct tower_rows rows = { .visible = visible };
 	struct nn_tensor x = nn_embed(c, t->tokens, ids, n);
 
 	for (size_t i = 0; visible && i < n; i++)
@@ -116,7 +117,7 @@ static struct nn_tensor text_forward(struct nn *c, struct percept_call *call, co
 	nn_add_to(c, x, nn_view((float *)t->positions, n, tower->d_model));
 	tower_observe(c, call, "text_embeddings", x);
 	for (uint32_t i = 0; i < tower->n_layers && !nn_stopped(c); i++) {
-		tower_layer(c, tower, i, x, visible, NULL);
+		tower_layer(c, tower, i, x, &rows, NULL);
 		if (!i)
 			tower_observe(c, call, "text_after_layer0", x);
 	}
