@@ -63,9 +63,8 @@ static int decoding_prompt(struct decoding *d, struct run *r, struct golden *g, 
 		if (!d->mask || d->mask[first + t])
 			ids[n++] = d->ids[first + t];
 	}
-	r->n = 0;
 	r->part.closed_taps = 0;
-	failed = failed || part_decoder(&r->part)->sequence_new(r->part.instance, 0) || run_step(r, g, ids, n, -1, NULL);
+	failed = failed || run_begin(r) || run_step(r, g, ids, n);
 	for (uint32_t t = 0, at = 0; !failed && t < d->length; t++) {
 		if (!d->mask || d->mask[first + t])
 			memcpy(d->logits + (first + t) * vocab, r->logits + at++ * vocab, vocab * sizeof(float));

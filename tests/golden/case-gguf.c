@@ -59,7 +59,7 @@ static void decoder_steps(struct golden *g, const char *model)
 		const int32_t *next = i ? (const int32_t *)ids->data + i - 1 : in->data;
 		const uint32_t n = i ? 1 : (uint32_t)in->n;
 
-		failed = run_step(&r, g, next, n, -1, NULL);
+		failed = run_step(&r, g, next, n);
 		if (!failed)
 			decoder_top(r.logits + (size_t)(n - 1) * r.info.vocab, (const float *)steps->data + i * r.info.vocab,
 				    r.info.vocab, got + i * DECODER_TOP, want + i * DECODER_TOP);

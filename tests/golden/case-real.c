@@ -172,7 +172,7 @@ static void real_run(struct real *r, const cJSON *prompt, unsigned i)
 
 	r->run.n = 0;
 	if (ids && n && !part_decoder(&r->run.part)->sequence_new(r->run.part.instance, 0) &&
-	    !run_step(&r->run, r->g, ids, (uint32_t)n, -1, NULL)) {
+	    !run_step(&r->run, r->g, ids, (uint32_t)n)) {
 		real_first(r, prompt, r->run.logits + (n - 1) * r->run.info.vocab, i);
 		if (r->exact)
 			real_greedy(r, prompt, i);
@@ -191,7 +191,7 @@ static void real_perplexity(struct real *r, const cJSON *reference)
 
 	r->run.n = 0;
 	if (ids && n > 1 && want && !part_decoder(&r->run.part)->sequence_new(r->run.part.instance, 0) &&
-	    !run_step(&r->run, r->g, ids, (uint32_t)n, -1, NULL)) {
+	    !run_step(&r->run, r->g, ids, (uint32_t)n)) {
 		for (size_t i = 0; i + 1 < n; i++) {
 			const float *logits = r->run.logits + i * r->run.info.vocab;
 

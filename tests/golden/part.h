@@ -68,16 +68,23 @@ struct percept_media part_pixels(const float *pixels, uint32_t width, uint32_t h
 struct run {
 	struct part part;
 	struct percept_decoder_info info;
-	uint32_t n;     /* rows so far */
-	float *logits;  /* [last step's rows][vocab] */
+	uint32_t n;       /* rows so far */
+	int32_t position; /* of the next token */
+	float *logits;    /* [last step's rows][vocab] */
 	struct percept_row *rows;
 };
 
 int run_open(struct run *r, struct golden *g, const char *model);
 int run_open_with(struct run *r, struct golden *g, const char *model, const cJSON *options);
 void run_close(struct run *r);
-/* Appends n rows: ids, or where an id is `media_token` (>= 0) the next row of `embeddings`. r->logits are all rows'. 0 or -1. */
-int run_step(struct run *r, struct golden *g, const int32_t *ids, uint32_t n, int32_t media_token, const float *embeddings);
+/* Forgets the sequence. */
+int run_begin(struct run *r);
+/* The next row of the sequence: a token, whose logits are wanted. */
+struct percept_row run_row(struct run *r, int32_t id);
+/* Appends n rows, malloc'ed and taken; r->logits are all rows'. 0 or -1. */
+int run_step_rows(struct run *r, struct golden *g, struct percept_row *rows, uint32_t n);
+/* Appends n tokens. 0 or -1. */
+int run_step(struct run *r, struct golden *g, const int32_t *ids, uint32_t n);
 /* `n` greedy tokens after the last row's logits; the logits that chose them to step_logits [n][vocab] (may be NULL). Stops
  * behind an end token if `ends`. Returns how many, or -1. */
 int run_greedy(struct run *r, struct golden *g, int32_t *ids, uint32_t n, float *step_logits, int ends);

@@ -1,34 +1,61 @@
-/* pipeline.c - pictures and a prompt through the three parts of a LLaVA bundle. */
+/* pipeline.c - pictures and a prompt through the three parts of a bundle. */
 #include "tests/golden/pipeline.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* The plugin of a bundle's picture tower. */
-static const char *pipeline_encoder(const cJSON *config)
-{
-	const char *type = cJSON_GetStringValue(cJSON_GetObjectItem(cJSON_GetObjectItem(config, "vision_config"), "model_type"));
+#include "daemon/engine/bundle.h"
 
-	return type && !strcmp(type, "siglip_vision_model") ? "siglip" : "clip";
+static const char *pipeline_text(const cJSON *object, const char *name)
+{
+	const char *text = cJSON_GetStringValue(cJSON_GetObjectItem(object, name));
+
+	return text ? text : "";
 }
 
-int pipeline_open(struct pipeline *p, struct golden *g, const char *model)
+/* Opens the part in `role`. 0 or -1. */
+static int pipeline_part(struct part *part, struct golden *g, const cJSON *parts, const char *role)
 {
-	memset(p, 0, sizeof(*p));
+	const cJSON *row;
+
+	cJSON_ArrayForEach(row, parts)
+		if (!strcmp(pipeline_text(row, "role"), role))
+			return part_open(part, g, pipeline_text(row, "plugin"), pipeline_text(row, "model"), NULL, 1);
+	golden_fail(g, "the bundle has no %s", role);
+	return -1;
+}
+
+static int pipeline_media_token(const char *model)
+{
 	cJSON *config = golden_json(model, "config.json");
-	const char *encoder = pipeline_encoder(config);
 	const cJSON *id = cJSON_GetObjectItem(config, "image_token_id");
 
 	if (!cJSON_IsNumber(id))
 		id = cJSON_GetObjectItem(config, "image_token_index");
-	p->media_token = cJSON_IsNumber(id) ? id->valueint : -1;
+	const int token = cJSON_IsNumber(id) ? id->valueint : -1;
+
 	cJSON_Delete(config);
+	return token;
+}
+
+int pipeline_open(struct pipeline *p, struct golden *g, const char *model)
+{
+	struct wire_error why = { 0 };
+
+	memset(p, 0, sizeof(*p));
+	p->media_token = pipeline_media_token(model);
 	if (p->media_token < 0) {
 		golden_fail(g, "config.json names no image token");
 		return -1;
 	}
-	return part_open(&p->encoder, g, encoder, model, NULL, 1) || part_open(&p->connector, g, "mlp", model, NULL, 1) ||
-	       run_open(&p->decoder, g, model) ? -1 : 0;
+	cJSON *parts = bundle_parts(model, NULL, &why);
+	int failed = !parts || pipeline_part(&p->encoder, g, parts, "image.encoder") ||
+		     pipeline_part(&p->connector, g, parts, "image.connector") || run_open(&p->decoder, g, model);
+
+	if (!parts)
+		golden_fail(g, "the folder is no bundle that is known");
+	cJSON_Delete(parts);
+	return failed ? -1 : 0;
 }
 
 void pipeline_close(struct pipeline *p)
@@ -38,13 +65,14 @@ void pipeline_close(struct pipeline *p)
 	run_close(&p->decoder);
 	free(p->features);
 	free(p->embeddings);
+	free(p->rows);
 }
 
 void pipeline_begin(struct pipeline *p)
 {
-	p->n_features = p->n_embeddings = 0;
-	p->decoder.n = 0;
-	part_decoder(&p->decoder.part)->sequence_new(p->decoder.part.instance, 0);
+	p->n_features = p->n_embeddings = p->n_rows = 0;
+	p->n_pictures = 0;
+	run_begin(&p->decoder);
 }
 
 static int pipeline_add(float **all, size_t *n, const float *data, size_t count)
@@ -57,6 +85,42 @@ static int pipeline_add(float **all, size_t *n, const float *data, size_t count)
 	*all = more;
 	*n += count;
 	return 0;
+}
+
+/* Rows [first, first + count) of an answer whose first one is number `base` of all. */
+static int pipeline_add_rows(struct pipeline *p, const struct percept_embeddings *e, size_t base, uint32_t first, uint32_t count,
+			     int bidirectional)
+{
+	struct pipeline_row *rows = realloc(p->rows, (p->n_rows + count + 1) * sizeof(*rows));
+
+	if (!rows)
+		return -1;
+	p->rows = rows;
+	for (uint32_t i = first; i < first + count && i < e->n; i++) {
+		struct pipeline_row *row = &rows[p->n_rows++];
+
+		*row = (struct pipeline_row){ .embedding = base + i, .picture = p->n_pictures, .bidirectional = bidirectional,
+					      .placed = e->positions != NULL, .after = (int32_t)e->position_span };
+		if (e->positions)
+			memcpy(row->position, e->positions + (size_t)i * 4, sizeof(row->position));
+	}
+	return 0;
+}
+
+/* The rows in the order of the pieces: text between them is in the case's own ids. */
+static int pipeline_take(struct pipeline *p, const struct percept_embeddings *e)
+{
+	const size_t base = e->dim ? p->n_embeddings / e->dim : 0;
+	int failed = pipeline_add(&p->embeddings, &p->n_embeddings, e->data, (size_t)e->n * e->dim);
+
+	p->n_pictures++;
+	if (!e->n_pieces)
+		return failed || pipeline_add_rows(p, e, base, 0, e->n, 0);
+	for (uint32_t i = 0; i < e->n_pieces && !failed; i++)
+		if (e->pieces[i].kind == PERCEPT_PIECE_ROWS)
+			failed = pipeline_add_rows(p, e, base, e->pieces[i].first, e->pieces[i].count,
+						   e->pieces[i].bidirectional != 0);
+	return failed;
 }
 
 int pipeline_picture(struct pipeline *p, struct golden *g, const struct percept_media *media)
@@ -75,19 +139,48 @@ int pipeline_picture(struct pipeline *p, struct golden *g, const struct percept_
 		return -1;
 	}
 	return pipeline_add(&p->features, &p->n_features, f.data, (size_t)f.layout.items * f.layout.tokens * f.layout.dim) ||
-	       pipeline_add(&p->embeddings, &p->n_embeddings, e.data, (size_t)e.n * e.dim);
+	       pipeline_take(p, &e) ? -1 : 0;
+}
+
+/* The prompt's row for the next row of a picture; *base is the position of the picture's first. */
+static struct percept_row pipeline_media_row(struct pipeline *p, size_t i, int32_t *base)
+{
+	const struct pipeline_row *from = &p->rows[i];
+	struct run *r = &p->decoder;
+	struct percept_row row = { .token = -1, .embedding = p->embeddings + from->embedding * r->info.d_model,
+				   .media = from->picture, .media_seen = from->picture,
+				   .span = from->bidirectional ? from->picture : 0 };
+
+	if (!i || p->rows[i - 1].picture != from->picture)
+		*base = r->position;
+	for (int c = 0; c < 4; c++)
+		row.position[c] = from->placed ? *base + from->position[c] : r->position;
+	if (!from->placed)
+		r->position++;
+	else if (i + 1 == p->n_rows || p->rows[i + 1].picture != from->picture)
+		r->position = *base + from->after;
+	return row;
 }
 
 int pipeline_prompt(struct pipeline *p, struct golden *g, const int32_t *ids, uint32_t n)
 {
-	size_t places = 0;
+	struct percept_row *rows = calloc((size_t)n + 1, sizeof(*rows));
+	size_t places = 0, at = 0;
+	int32_t base = 0;
 
 	for (uint32_t i = 0; i < n; i++)
 		places += ids[i] == p->media_token;
-	if (places * p->decoder.info.d_model != p->n_embeddings) {
-		golden_fail(g, "the prompt has %zu places for pictures, and they take %zu", places,
-			    p->n_embeddings / p->decoder.info.d_model);
+	if (!rows || places != p->n_rows) {
+		golden_fail(g, "the prompt has %zu places for pictures, and they take %zu", places, p->n_rows);
+		free(rows);
 		return -1;
 	}
-	return run_step(&p->decoder, g, ids, n, p->media_token, p->embeddings);
+	for (uint32_t i = 0; i < n; i++) {
+		if (ids[i] == p->media_token)
+			rows[i] = pipeline_media_row(p, at++, &base);
+		else
+			rows[i] = run_row(&p->decoder, ids[i]);
+		rows[i].wants = PERCEPT_WANT_LOGITS;
+	}
+	return run_step_rows(&p->decoder, g, rows, n);
 }

@@ -23,6 +23,13 @@ int run_open_with(struct run *r, struct golden *g, const char *model, const cJSO
 		return -1;
 	r->info.size = sizeof(r->info);
 	part_decoder(&r->part)->info(r->part.instance, &r->info);
+	return run_begin(r);
+}
+
+int run_begin(struct run *r)
+{
+	r->n = 0;
+	r->position = 0;
 	return part_decoder(&r->part)->sequence_new(r->part.instance, 0);
 }
 
@@ -33,47 +40,45 @@ void run_close(struct run *r)
 	free(r->rows);
 }
 
-static int run_rows(struct run *r, const int32_t *ids, uint32_t n, int32_t media_token, const float *embeddings)
+struct percept_row run_row(struct run *r, int32_t id)
 {
-	free(r->rows);
-	r->rows = calloc(n, sizeof(*r->rows));
-	if (!r->rows)
-		return -1;
-	for (uint32_t i = 0; i < n; i++) {
-		const int32_t at = (int32_t)(r->n + i);
-		struct percept_row *row = &r->rows[i];
+	const int32_t at = r->position++;
 
-		*row = (struct percept_row){ .token = ids[i], .position = { at, at, at, at }, .wants = PERCEPT_WANT_LOGITS };
-		if (embeddings && ids[i] == media_token) {
-			row->token = -1;
-			row->embedding = embeddings;
-			embeddings += r->info.d_model;
-		}
-	}
-	return 0;
+	return (struct percept_row){ .token = id, .position = { at, at, at, at }, .wants = PERCEPT_WANT_LOGITS };
 }
 
-int run_step(struct run *r, struct golden *g, const int32_t *ids, uint32_t n, int32_t media_token, const float *embeddings)
+int run_step_rows(struct run *r, struct golden *g, struct percept_row *rows, uint32_t n)
 {
 	float *logits = realloc(r->logits, (size_t)n * r->info.vocab * sizeof(float));
 
-	if (!logits || run_rows(r, ids, n, media_token, embeddings))
+	free(r->rows);
+	r->rows = rows;
+	if (!logits)
 		return -1;
 	r->logits = logits;
 	for (uint32_t done = 0; done < n;) {
-		const uint32_t rows = n - done < r->info.max_batch ? n - done : r->info.max_batch;
-		struct percept_batch batch = { .size = sizeof(batch), .n = rows, .rows = r->rows + done };
+		const uint32_t some = n - done < r->info.max_batch ? n - done : r->info.max_batch;
+		struct percept_batch batch = { .size = sizeof(batch), .n = some, .rows = r->rows + done };
 		const int error = part_decoder(&r->part)->step(part_call(&r->part), r->part.instance, &batch);
 
 		if (error) {
 			part_failed(&r->part, g, error);
 			return -1;
 		}
-		memcpy(logits + (size_t)done * r->info.vocab, batch.logits, (size_t)rows * r->info.vocab * sizeof(float));
-		done += rows;
+		memcpy(logits + (size_t)done * r->info.vocab, batch.logits, (size_t)some * r->info.vocab * sizeof(float));
+		done += some;
 	}
 	r->n += n;
 	return 0;
+}
+
+int run_step(struct run *r, struct golden *g, const int32_t *ids, uint32_t n)
+{
+	struct percept_row *rows = calloc((size_t)n + 1, sizeof(*rows));
+
+	for (uint32_t i = 0; rows && i < n; i++)
+		rows[i] = run_row(r, ids[i]);
+	return rows ? run_step_rows(r, g, rows, n) : -1;
 }
 
 static int32_t run_best(const float *logits, uint32_t vocab)
@@ -107,7 +112,7 @@ int run_greedy(struct run *r, struct golden *g, int32_t *ids, uint32_t n, float 
 		ids[i] = run_best(last, vocab);
 		if (ends && run_is_end(r, ids[i]))
 			return (int)i + 1;
-		if (i + 1 < n && run_step(r, g, &ids[i], 1, -1, NULL))
+		if (i + 1 < n && run_step(r, g, &ids[i], 1))
 			return -1;
 	}
 	return (int)n;

@@ -1,27 +1,59 @@
-/* case-llava.c - whole LLaVA bundles, from pixels and a prompt's ids to greedy tokens. */
+/* case-vlm.c - whole vision-language models, from pictures and a prompt's ids to greedy tokens. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/golden/picture.h"
 #include "tests/golden/pipeline.h"
 
-/* Each picture of in.pixel_values. 0 or -1. */
-static int llava_pictures(struct golden *g, struct pipeline *p, const struct golden_tensor *pixels)
+/* Pixels that are one picture each: what a processor makes of a picture that it does not divide. */
+static const struct golden_tensor *vlm_pixels(const struct golden *g)
 {
-	const size_t each = pixels->n / (pixels->shape[0] ? pixels->shape[0] : 1);
+	const struct golden_tensor *pixels = golden_tensor(&g->io, "F32", "in.pixel_values");
+	const cJSON *files = cJSON_GetObjectItem(g->info, "images");
+	const int plain = pixels && pixels->rank == 4 && pixels->shape[1] == 3;
 
-	for (size_t i = 0; i < pixels->shape[0]; i++) {
+	return plain && (!files || (uint64_t)cJSON_GetArraySize(files) == pixels->shape[0]) ? pixels : NULL;
+}
+
+/* The case's picture files. 0 or -1. */
+static int vlm_files(struct golden *g, struct pipeline *p)
+{
+	const cJSON *file;
+
+	cJSON_ArrayForEach(file, cJSON_GetObjectItem(g->info, "images")) {
+		struct percept_media media;
+		int failed = !cJSON_IsString(file) || picture_open(&media, g->path, file->valuestring);
+
+		if (failed) {
+			golden_fail(g, "a picture of the case cannot be decoded");
+			return -1;
+		}
+		failed = pipeline_picture(p, g, &media);
+		picture_close(&media);
+		if (failed)
+			return -1;
+	}
+	return 0;
+}
+
+static int vlm_pictures(struct golden *g, struct pipeline *p)
+{
+	const struct golden_tensor *pixels = vlm_pixels(g);
+
+	for (size_t i = 0; pixels && i < pixels->shape[0]; i++) {
+		const size_t each = pixels->n / pixels->shape[0];
 		const struct percept_media m = part_pixels((const float *)pixels->data + i * each, (uint32_t)pixels->shape[3],
 							   (uint32_t)pixels->shape[2]);
 
 		if (pipeline_picture(p, g, &m))
 			return -1;
 	}
-	return 0;
+	return pixels ? 0 : vlm_files(g, p);
 }
 
-static void llava_last_layer(struct golden *g, const struct pipeline *p)
+static void vlm_last_layer(struct golden *g, const struct pipeline *p)
 {
 	const struct golden_tensor *want = golden_tensor(&g->io, "F32", "mid.text_after_last");
 	char name[64];
@@ -33,7 +65,7 @@ static void llava_last_layer(struct golden *g, const struct pipeline *p)
 		golden_compare(g, want->name, tap->data, tap->n, want->data, want->n);
 }
 
-static void llava_check(struct golden *g, struct pipeline *p)
+static void vlm_check(struct golden *g, struct pipeline *p)
 {
 	const struct golden_tensor *ids = golden_tensor(&g->io, "I32", "out.greedy_ids");
 	const size_t n = ids ? ids->n : 0;
@@ -46,7 +78,7 @@ static void llava_check(struct golden *g, struct pipeline *p)
 	golden_check(g, "mid.connector_input", p->features, p->n_features);
 	golden_check(g, "mid.projected", p->embeddings, p->n_embeddings);
 	part_check_taps(&p->decoder.part, g, "text_");
-	llava_last_layer(g, p);
+	vlm_last_layer(g, p);
 	golden_check(g, "out.logits", p->decoder.logits, (size_t)p->decoder.n * p->decoder.info.vocab);
 	if (got && steps && n) {
 		const int done = run_greedy(&p->decoder, g, got, (uint32_t)n, steps, 0);
@@ -59,41 +91,34 @@ static void llava_check(struct golden *g, struct pipeline *p)
 	free(steps);
 }
 
-static void llava_run(struct golden *g, const char *model)
+static void vlm_run(struct golden *g, const char *model)
 {
 	const struct golden_tensor *ids = golden_tensor(&g->io, "I32", "in.input_ids");
-	const struct golden_tensor *pixels = golden_tensor(&g->io, "F32", "in.pixel_values");
 	struct pipeline p;
 
-	if (!pipeline_open(&p, g, model) && !llava_pictures(g, &p, pixels) &&
-	    !pipeline_prompt(&p, g, ids->data, (uint32_t)ids->n))
-		llava_check(g, &p);
+	if (!pipeline_open(&p, g, model) && !vlm_pictures(g, &p) && !pipeline_prompt(&p, g, ids->data, (uint32_t)ids->n))
+		vlm_check(g, &p);
 	pipeline_close(&p);
 }
 
-void case_llava(struct golden *g)
+void case_vlm(struct golden *g)
 {
 	const struct golden_tensor *ids = golden_tensor(&g->io, "I32", "in.input_ids");
-	const struct golden_tensor *pixels = golden_tensor(&g->io, "F32", "in.pixel_values");
-	cJSON *config = golden_json(g->path, "config.json");
-	const char *tower = cJSON_GetStringValue(
-		cJSON_GetObjectItem(cJSON_GetObjectItem(config, "vision_config"), "model_type"));
 	char path[PATH_MAX + 64], variant[PATH_MAX];
 
-	if (tower && strcmp(tower, "clip_vision_model") && strcmp(tower, "siglip_vision_model"))
-		golden_skip(g, "no plugin for a picture tower of the type %s", tower);
-	cJSON_Delete(config);
-	if (g->skip[0])
-		return;
-	if (!ids || !pixels || pixels->rank != 4 || ids->rank != 2 || ids->shape[0] != 1) {
-		golden_fail(g, "io.safetensors has not one prompt in in.input_ids and its pictures in in.pixel_values");
+	if (golden_tensor(&g->io, NULL, "in.pixel_values_videos")) {
+		golden_skip(g, "it is a case of video");
 		return;
 	}
-	llava_run(g, g->path);
+	if (!ids || ids->rank != 2 || ids->shape[0] != 1) {
+		golden_fail(g, "io.safetensors has not one prompt in in.input_ids");
+		return;
+	}
+	vlm_run(g, g->path);
 	snprintf(path, sizeof(path), "%s/config.hub.json", g->path);
 	if (!access(path, R_OK) && !variant_make(g->path, "config.hub.json", NULL, variant)) {
 		printf("  with config.hub.json:\n");
-		llava_run(g, variant);
+		vlm_run(g, variant);
 		variant_remove(variant);
 	}
 }
