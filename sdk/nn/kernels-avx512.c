@@ -1,6 +1,8 @@
-/* kernels-avx512.c - the inner loops for x86-64 with AVX-512F; with VNNI too, where there is that. */
+/* kernels-avx512.c - the inner loops for x86-64 with AVX-512F; with VNNI, BF16 and the matrix unit too, where there are those. */
 #if defined(__x86_64__)
 #include <immintrin.h>
+
+#include "sdk/nn/amx.h"
 
 static int kernels_usable(void)
 {
@@ -11,6 +13,16 @@ static int kernels_vnni_usable(void)
 {
 	return kernels_usable() && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
 	       __builtin_cpu_supports("avx512vnni");
+}
+
+static int kernels_bf16_usable(void)
+{
+	return kernels_vnni_usable() && __builtin_cpu_supports("avx512bf16");
+}
+
+static int kernels_amx_usable(void)
+{
+	return kernels_bf16_usable() && amx_usable();
 }
 
 #ifdef __clang__
@@ -30,6 +42,8 @@ enum { TILE_ROWS = 12 };
 #include "sdk/nn/kernels-body.inc"
 
 const struct nn_kernels kernels_avx512vnni = KERNELS_SET("avx512vnni", kernels_vnni_usable, &quant_vnni);
+const struct nn_kernels kernels_avx512bf16 = KERNELS_SET("avx512bf16", kernels_bf16_usable, &quant_vnni);
+const struct nn_kernels kernels_amx = KERNELS_SET("amx", kernels_amx_usable, &quant_vnni);
 
 #ifdef __clang__
 #pragma clang attribute pop

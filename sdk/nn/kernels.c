@@ -7,6 +7,8 @@
 /* Best first. */
 static const struct nn_kernels *const kernels_all[] = {
 #if defined(__x86_64__)
+	&kernels_amx,
+	&kernels_avx512bf16,
 	&kernels_avx512vnni,
 	&kernels_avx512,
 	&kernels_avx2,

@@ -75,6 +75,6 @@ struct nn_kernels {
 /* The computation's kernels. */
 const struct nn_kernels *kernels_of(struct nn *c);
 
-extern const struct nn_kernels kernels_portable, kernels_avx2, kernels_avx512, kernels_avx512vnni;
+extern const struct nn_kernels kernels_portable, kernels_avx2, kernels_avx512, kernels_avx512vnni, kernels_avx512bf16, kernels_amx;
 
 #endif

@@ -9,7 +9,7 @@
 #include "sdk/nn/checkpoint.h"
 #include "sdk/nn/tensor.h"
 
-/* A set of inner loops for c->kernels: "portable", "avx2", "avx512", "avx512vnni"; NULL if this processor has not what it needs. By
+/* A set of inner loops for c->kernels: "portable", "avx2", "avx512", "avx512vnni", "avx512bf16", "amx"; NULL if this processor has not what it needs. By
  * default the best one is taken, or what the environment variable PERCEPT_CPU names. [any] */
 const struct nn_kernels *nn_kernels_named(const char *name);
 

@@ -180,6 +180,7 @@ void naive_attention(float *out, const float *q, const float *k, const float *v,
 const struct naive_path naive_paths[] = {
 	{ "portable", 1 }, { "portable", 3 }, { "avx2", 1 },	   { "avx2", 3 },
 	{ "avx512", 1 },   { "avx512", 3 },   { "avx512vnni", 1 }, { "avx512vnni", 3 },
+	{ "avx512bf16", 1 }, { "avx512bf16", 3 }, { "amx", 1 },	   { "amx", 3 },
 };
 const size_t naive_n_paths = sizeof(naive_paths) / sizeof(*naive_paths);
 

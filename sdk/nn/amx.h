@@ -1,0 +1,22 @@
+/* amx.h - the matrix unit of x86-64 processors that have one (AMX): may it be used, and its tiles. Only files of sdk/nn include
+ * this.
+ *
+ * A thread that computes with tiles calls amx_begin() first and amx_end() when it is done with them for now: a thread whose
+ * tiles are in use takes longer to switch.
+ */
+#ifndef NN_AMX_H
+#define NN_AMX_H
+
+#include <stdint.h>
+
+enum { AMX_TILES = 8, AMX_ROWS = 16, AMX_BYTES = 64 /* of a row, at most */ };
+
+/* True if the processor multiplies tiles of BF16 and of 8-bit numbers, and the system lets this process do so. [any] */
+int amx_usable(void);
+/* This thread's tile i has rows[i] rows (1 .. AMX_ROWS) of AMX_BYTES bytes; rows NULL: all have AMX_ROWS. They are zero. Only where
+ * amx_usable(). [any] */
+void amx_begin(const uint8_t rows[AMX_TILES]);
+/* This thread has no tiles any more. [any] */
+void amx_end(void);
+
+#endif
