@@ -82,6 +82,22 @@ static const struct nn_tensor_name names_mpt[] = {
 	{ "ffn_down", "blocks.%u.ffn.down_proj" },
 	{ NULL, NULL },
 };
+static const struct nn_tensor_name names_opt[] = {
+	{ "token_embd", "decoder.embed_tokens" },
+	{ "token_embd_proj", "decoder.project_in" },
+	{ "position_embd", "decoder.embed_positions" },
+	{ "output_norm", "decoder.final_layer_norm" },
+	{ "output_proj", "decoder.project_out" },
+	{ "attn_norm", "decoder.layers.%u.self_attn_layer_norm" },
+	{ "attn_q", "decoder.layers.%u.self_attn.q_proj" },
+	{ "attn_k", "decoder.layers.%u.self_attn.k_proj" },
+	{ "attn_v", "decoder.layers.%u.self_attn.v_proj" },
+	{ "attn_output", "decoder.layers.%u.self_attn.out_proj" },
+	{ "ffn_norm", "decoder.layers.%u.final_layer_norm" },
+	{ "ffn_up", "decoder.layers.%u.fc1" },
+	{ "ffn_down", "decoder.layers.%u.fc2" },
+	{ NULL, NULL },
+};
 static const struct nn_tensor_name names_phi3[] = {
 	{ "ffn_up", "layers.%u.mlp.gate_up_proj" },
 	{ NULL, NULL },
@@ -109,6 +125,7 @@ static const struct {
 	{ "gpt2", names_gpt2 },
 	{ "mixtral", names_mixtral },
 	{ "mpt", names_mpt },
+	{ "opt", names_opt },
 	{ "phi3", names_phi3 },
 	{ "qwen", names_qwen },
 };

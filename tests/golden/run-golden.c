@@ -28,6 +28,7 @@ static const struct {
 	{ "phi3", case_decoder },
 	{ "gpt2", case_decoder },
 	{ "mpt", case_decoder },
+	{ "opt", case_decoder },
 	{ "deepseek_v2", case_decoder },
 	{ "qwen", case_decoder },
 	{ "ggml block formats", case_blocks },

@@ -63,6 +63,17 @@ void block_mlp(struct model *m, struct layer *layer, uint32_t i)
 	f->down_bias = block_bias(m, s->mlp_bias, s->d_model, "ffn_down.bias", i);
 }
 
+void block_mlp_plain(struct model *m, struct layer *layer, uint32_t i)
+{
+	const struct shape *s = &m->shape;
+	struct feed_forward *f = &layer->mlp;
+
+	f->up = model_matrix(m, s->d_ff, s->d_model, "ffn_up.weight", i);
+	f->down = model_matrix(m, s->d_model, s->d_ff, "ffn_down.weight", i);
+	f->up_bias = block_bias(m, s->mlp_bias, s->d_ff, "ffn_up.bias", i);
+	f->down_bias = block_bias(m, s->mlp_bias, s->d_model, "ffn_down.bias", i);
+}
+
 struct nn_tensor feed_forward(struct nn *c, const struct model *m, const struct feed_forward *f, struct nn_tensor x)
 {
 	struct nn_tensor y[2];

@@ -61,11 +61,26 @@ static void forward_linear(struct nn *c, const struct layer *l, struct nn_tensor
 		      (const float *const[]){ l->q_bias, l->k_bias, l->v_bias }, qkv);
 }
 
+/* x itself where there is no norm. */
 static struct nn_tensor forward_norm(struct forward *f, struct nn_tensor x, const struct norm *norm)
 {
 	const struct shape *s = &f->d->model.shape;
 
+	if (!norm->w)
+		return x;
 	return s->layer_norm ? nn_layer_norm(f->c, x, norm->w, norm->b, s->norm_eps) : nn_rms_norm(f->c, x, norm->w, s->norm_eps);
+}
+
+/* x += y; the sum may be normed in its place. */
+static void forward_sum(struct forward *f, struct nn_tensor x, struct nn_tensor y, const struct norm *norm)
+{
+	nn_add_to(f->c, x, y);
+	if (!norm->w)
+		return;
+	struct nn_tensor normed = forward_norm(f, x, norm);
+
+	for (size_t t = 0; normed.data && t < x.rows; t++)
+		memcpy(x.data + t * x.stride, normed.data + t * normed.stride, x.cols * sizeof(float));
 }
 
 /* What the decoder's own weights give for x (n, k). */
@@ -175,7 +190,7 @@ static void forward_narrow(struct forward *f, uint32_t layer, struct nn_tensor *
 	f->n_kept = n;
 }
 
-/* x += out(attention(qkv(norm x))); x += mlp(norm x); what is added may be normed once more. Returns x, of which only wanted
+/* x += out(attention(qkv(norm x))); x += mlp(norm x); what is added may be normed once more, or the sums may be. Returns x, of which only wanted
  * rows are left where `last`. */
 static struct nn_tensor forward_layer(struct forward *f, uint32_t i, struct nn_tensor x, int last)
 {
@@ -197,9 +212,9 @@ static struct nn_tensor forward_layer(struct forward *f, uint32_t i, struct nn_t
 		forward_narrow(f, i, &qkv[0], &x);
 	h = nn_attention_paged(c, qkv[0], shape, pages, &how);
 	h = forward_project(f, i, PERCEPT_PROJECT_OUT, h, s->d_model);
-	nn_add_to(c, x, l->attention_post.w ? forward_norm(f, h, &l->attention_post) : h);
+	forward_sum(f, x, forward_norm(f, h, &l->attention_post), &l->attention_sum);
 	h = forward_project(f, i, PERCEPT_PROJECT_MLP, forward_norm(f, x, &l->mlp_norm), s->d_model);
-	nn_add_to(c, x, l->mlp_post.w ? forward_norm(f, h, &l->mlp_post) : h);
+	forward_sum(f, x, forward_norm(f, h, &l->mlp_post), &l->mlp_sum);
 	return x;
 }
 
@@ -371,7 +386,7 @@ static struct nn_tensor forward_logits(struct forward *f, struct nn_tensor x)
 {
 	const struct model *m = &f->d->model;
 	const float cap = m->shape.final_softcap;
-	struct nn_tensor logits = nn_linear(f->c, x, m->head, NULL);
+	struct nn_tensor logits = nn_linear(f->c, m->project_out ? nn_linear(f->c, x, m->project_out, NULL) : x, m->head, NULL);
 
 	if (m->shape.logit_scale != 1)
 		nn_scale(f->c, logits, m->shape.logit_scale);
@@ -389,7 +404,7 @@ struct nn_tensor causal_embeddings(struct nn *c, const struct model *m, const in
 
 	if (m->shape.embedding_scale != 1)
 		nn_scale(c, x, m->shape.embedding_scale);
-	return x;
+	return m->project_in ? nn_linear(c, x, m->project_in, NULL) : x;
 }
 
 int causal_forward(struct percept_call *call, struct causal *d, struct percept_batch *batch, const struct place *places)

@@ -47,6 +47,7 @@ static void model_sizes(struct model *m, const cJSON *config, struct nn_error *e
 	s->head_dim = model_int(config, "head_dim|kv_channels|attention.key_length",
 				s->n_heads && s->d_model / s->n_heads ? s->d_model / s->n_heads : 1, MODEL_HEAD_MAX, error);
 	s->v_dim = s->head_dim;
+	s->word_dim = s->d_model;
 	s->window = (uint32_t)nn_config_int(config, "sliding_window|attention.sliding_window", 0, 0, MODEL_CONTEXT_MAX, error);
 }
 
@@ -70,6 +71,7 @@ static int model_configure(struct model *m, const cJSON *config, struct nn_error
 		return nn_fail(error, -ENOTSUP, "config.json: the activation \"%.64s\" is not known here.", activation);
 	s->activation = (enum nn_activation)act;
 	s->embedding_scale = s->logit_scale = 1;
+	s->last_norm = 1;
 	const cJSON *scaling = model_rope_scaling(m, config);
 	const double part = nn_config_real(scaling, "partial_rotary_factor",
 					   nn_config_real(config, "partial_rotary_factor|rotary_pct", 1, error), error);
@@ -116,8 +118,9 @@ static int model_load(struct model *m, struct nn_error *error)
 {
 	const struct shape *s = &m->shape;
 
-	m->embeddings = model_weight(m, s->vocab, s->d_model, "token_embd.weight", 0);
-	m->norm = model_norm(m, s->d_model, "output_norm", 0);
+	m->embeddings = model_weight(m, s->vocab, s->word_dim, "token_embd.weight", 0);
+	if (s->last_norm)
+		m->norm = model_norm(m, s->d_model, "output_norm", 0);
 	if (error->code)
 		return error->code;
 	m->layers = calloc(s->n_layers, sizeof(*m->layers));
@@ -130,7 +133,7 @@ static int model_load(struct model *m, struct nn_error *error)
 		m->layers[i].kv_layer = m->kv_layers[m->layers[i].kv]++;
 	}
 	/* A file without a head of its own has the embeddings as its head. */
-	m->head = nn_load_maybe(&m->head_loader, s->vocab, s->d_model, m->gguf ? "output.weight" : "lm_head.weight");
+	m->head = nn_load_maybe(&m->head_loader, s->vocab, s->word_dim, m->gguf ? "output.weight" : "lm_head.weight");
 	if (!m->head)
 		m->head = m->embeddings;
 	model_pack(m, m->head);

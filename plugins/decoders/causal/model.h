@@ -15,6 +15,7 @@ enum { MODEL_DIM_MAX = 1 << 20, MODEL_ROPES = 2, MODEL_RECODED = 16 };
 /* The numbers of a model, read from its configuration. */
 struct shape {
 	uint32_t d_model, d_ff, n_layers, n_heads, n_kv_heads, head_dim, vocab, context;
+	uint32_t word_dim;      /* of embeddings and head, where projections lie between them and the blocks; else d_model */
 	uint32_t v_dim;         /* of a head's values; else head_dim */
 	uint32_t rope_dim;      /* rotated part of a head, from its start; 0: no rotary positions */
 	int rope_interleaved;   /* neighbours rotate together, as in GGUF's LLaMA */
@@ -27,6 +28,9 @@ struct shape {
 	float attention_softcap, final_softcap; /* 0: none */
 	float logit_scale;
 	int layer_norm;         /* LayerNorm instead of RMSNorm */
+	int norm_after;         /* norms are of the sums, behind attention and feed-forward */
+	int norm_ones;          /* norms have no weights */
+	int last_norm;          /* one more behind the last block */
 	enum nn_activation activation;
 	int attention_bias, mlp_bias;
 };
@@ -54,6 +58,7 @@ struct feed_forward {
 struct layer {
 	struct norm attention_norm, mlp_norm;      /* of d_model, before */
 	struct norm attention_post, mlp_post;      /* of d_model, after, before the sum */
+	struct norm attention_sum, mlp_sum;        /* of d_model, of the sum */
 	struct norm q_norm, k_norm;                /* of head_dim, for each head */
 	const struct nn_weight *q, *k, *v, *o;     /* (q_dim | kv_dim, d_model), (d_model, n_heads * v_dim) */
 	const float *q_bias, *k_bias, *v_bias, *o_bias;
@@ -79,8 +84,9 @@ struct model {
 	struct nn_rope rope[MODEL_ROPES];
 	struct nn_rope rope_long[MODEL_ROPES]; /* beyond `rope_trained` rows; without inv_freq: there is none */
 	uint32_t rope_trained;
-	struct nn_weight *embeddings;   /* (vocab, d_model); rows are read from the file as they are needed */
-	struct nn_weight *head;         /* (vocab, d_model); the embeddings where tied */
+	struct nn_weight *embeddings;   /* (vocab, word_dim); rows are read from the file as they are needed */
+	struct nn_weight *head;         /* (vocab, word_dim); the embeddings where tied */
+	const struct nn_weight *project_in, *project_out; /* (d_model, word_dim), (word_dim, d_model); NULL: none */
 	struct nn_weight *positions;    /* (context, d_model), learned; NULL: none */
 	float *slopes;                  /* [n_heads] ALiBi; NULL: none */
 	unsigned char *slides;          /* [n_layers] which layers have a window; NULL: none */
@@ -143,11 +149,12 @@ const struct nn_weight *model_rows(struct model *m, const struct nn_weight *w, s
 struct norm model_norm(struct model *m, size_t n, const char *name, uint32_t layer);
 
 /* Parts of blocks that families share (blocks.c): norms before attention and feed-forward; q, k, v, o apart; q, k, v in one
- * matrix; gated feed-forward; the experts. */
+ * matrix; feed-forward, gated and plain; the experts. */
 void block_norms(struct model *m, struct layer *layer, uint32_t i);
 void block_attention(struct model *m, struct layer *layer, uint32_t i);
 void block_attention_fused(struct model *m, struct layer *layer, uint32_t i);
 void block_mlp(struct model *m, struct layer *layer, uint32_t i);
+void block_mlp_plain(struct model *m, struct layer *layer, uint32_t i);
 void block_mixture(struct model *m, struct layer *layer, uint32_t i);
 /* Shazeer 2020: down(activate(gate x) * (up x)); or down(activate(up x)). */
 struct nn_tensor feed_forward(struct nn *c, const struct model *m, const struct feed_forward *f, struct nn_tensor x);

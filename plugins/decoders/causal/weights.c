@@ -81,10 +81,24 @@ const float *model_vector(struct model *m, size_t n, const char *name, uint32_t 
 	return v;
 }
 
+/* A norm without weights: they are 1. */
+static struct norm model_norm_ones(struct model *m, size_t n)
+{
+	float *w = nn_checkpoint_alloc(m->checkpoint, n * sizeof(*w));
+
+	if (!w)
+		nn_fail(m->body.error, -ENOMEM, "Memory is out.");
+	for (size_t i = 0; w && i < n; i++)
+		w[i] = 1;
+	return (struct norm){ w, NULL };
+}
+
 struct norm model_norm(struct model *m, size_t n, const char *name, uint32_t layer)
 {
 	char full[NN_NAMES_MAX];
 
+	if (m->shape.norm_ones)
+		return model_norm_ones(m, n);
 	snprintf(full, sizeof(full), "%s.weight", name);
 	struct norm norm = { .w = model_vector(m, n, full, layer) };
 	float *w = norm.w && m->shape.norm_base ? nn_checkpoint_alloc(m->checkpoint, n * sizeof(*w)) : NULL;

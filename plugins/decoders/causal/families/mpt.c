@@ -63,14 +63,9 @@ static int mpt_positions(struct model *m, const cJSON *config, struct nn_error *
 
 static void mpt_load(struct model *m, struct layer *layer, uint32_t i)
 {
-	const struct shape *s = &m->shape;
-
 	block_norms(m, layer, i);
 	block_attention_fused(m, layer, i);
-	layer->mlp.up = model_matrix(m, s->d_ff, s->d_model, "ffn_up.weight", i);
-	layer->mlp.up_bias = model_vector_maybe(m, s->d_ff, "ffn_up.bias", i);
-	layer->mlp.down = model_matrix(m, s->d_model, s->d_ff, "ffn_down.weight", i);
-	layer->mlp.down_bias = model_vector_maybe(m, s->d_model, "ffn_down.bias", i);
+	block_mlp_plain(m, layer, i);
 }
 
 static const char *const types[] = { "mpt", NULL };
