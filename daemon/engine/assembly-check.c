@@ -61,7 +61,8 @@ static int assembly_learn_encoder(struct lane *lane, const struct part *part, st
 	return 0;
 }
 
-static int assembly_learn_connector(struct lane *lane, const struct part *part, struct call *call, struct wire_error *error)
+static int assembly_learn_connector(struct assembly *assembly, struct lane *lane, const struct part *part, struct call *call,
+				    struct wire_error *error)
 {
 	lane->connector = part;
 	lane->connector_ops = part->plugin.api->ops;
@@ -74,6 +75,7 @@ static int assembly_learn_connector(struct lane *lane, const struct part *part, 
 	    lane->connector_info.in_dim > ASSEMBLY_MAX_DIM)
 		return call_broken(call, error, "info() says in_dim %u, out_dim %u", lane->connector_info.in_dim,
 				   lane->connector_info.out_dim);
+	assembly->prefix |= lane->connector_info.bidirectional == PERCEPT_BIDIRECTIONAL_PROMPT;
 	return 0;
 }
 
@@ -125,7 +127,7 @@ int assembly_learn(struct assembly *assembly, const struct part *part, struct ca
 	if (lane && strcmp(what, "encoder") == 0 && kind == PERCEPT_ENCODER)
 		return assembly_learn_encoder(lane, part, call, error);
 	if (lane && strcmp(what, "connector") == 0 && kind == PERCEPT_CONNECTOR)
-		return assembly_learn_connector(lane, part, call, error);
+		return assembly_learn_connector(assembly, lane, part, call, error);
 	if (lane && strcmp(what, "connector") == 0 && kind == PERCEPT_FUSION)
 		return assembly_learn_fusion(assembly, part, call, error);
 	if ((decoder && kind == PERCEPT_REMOTE) || (lane && strcmp(what, "expert") == 0 && kind == PERCEPT_EXPERT) ||

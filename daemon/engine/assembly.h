@@ -39,6 +39,7 @@ struct assembly {
 	struct percept_decoder_info info;
 	uint32_t max_sequences;
 	uint32_t context; /* rows of one sequence */
+	int prefix;       /* a prompt sees itself both ways: media, the token that texts begin with, text */
 	struct text text;
 	struct pulses *pulses; /* where calls are watched; borrowed, NULL: nowhere */
 };

@@ -11,7 +11,7 @@ static const char *prompt_special_at(const void *arg, size_t i, int32_t *id)
 	return nn_tokenizer_special_at(arg, i, id);
 }
 
-static struct guard_names prompt_names(const struct assembly *assembly)
+struct guard_names prompt_names(const struct assembly *assembly)
 {
 	const struct nn_tokenizer *tokenizer = assembly->text.tokenizer;
 
@@ -204,14 +204,14 @@ static int prompt_add_id(struct prompt *prompt, const struct assembly *assembly,
 
 	if (r == 0 && prompt->ids.n == first)
 		return 0;
-	if (r == 0 && prompt->n && prompt->pieces[prompt->n - 1].item < 0) {
+	if (r == 0 && prompt->n && prompt->pieces[prompt->n - 1].item < 0 && !prompt->pieces[prompt->n - 1].text) {
 		prompt->pieces[prompt->n - 1].count += prompt->ids.n - first;
 		return 0;
 	}
 	if (r == 0 && prompt_add_item(prompt, -1))
 		return wire_error_set(error, WIRE_INTERNAL, "Memory is out.");
 	if (r == 0)
-		prompt->pieces[prompt->n - 1] = (struct prompt_piece){-1, first, prompt->ids.n - first};
+		prompt->pieces[prompt->n - 1] = (struct prompt_piece){-1, first, prompt->ids.n - first, NULL};
 	return r;
 }
 

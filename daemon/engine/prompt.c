@@ -11,8 +11,10 @@
 void prompt_fini(struct prompt *prompt)
 {
 	nn_ids_free(&prompt->ids);
+	for (size_t i = 0; i < prompt->n; i++)
+		free(prompt->pieces[i].text);
 	free(prompt->pieces);
-	*prompt = (struct prompt){0};
+	*prompt = (struct prompt){.woven = prompt->woven};
 }
 
 static struct prompt_piece *prompt_add(struct prompt *prompt)
@@ -46,7 +48,7 @@ static int prompt_add_ids(struct prompt *prompt, size_t first, struct wire_error
 
 	if (!piece)
 		return prompt->ids.n > first ? wire_error_set(error, WIRE_INTERNAL, "Memory is out.") : 0;
-	*piece = (struct prompt_piece){-1, first, prompt->ids.n - first};
+	*piece = (struct prompt_piece){-1, first, prompt->ids.n - first, NULL};
 	return 0;
 }
 
@@ -54,6 +56,14 @@ int prompt_add_text(struct prompt *prompt, const struct assembly *assembly, stru
 		    struct wire_error *error)
 {
 	size_t first = prompt->ids.n;
+
+	if (prompt->woven && n) {
+		struct prompt_piece *piece = prompt_add(prompt);
+
+		if (piece)
+			*piece = (struct prompt_piece){.item = -1, .text = strndup(text, n)};
+		return piece && piece->text ? 0 : wire_error_set(error, WIRE_INTERNAL, "Memory is out.");
+	}
 	int r = text_encode(&assembly->text, call, text, n, 0, &prompt->ids, error);
 
 	return r ? r : prompt_add_ids(prompt, first, error);
@@ -82,6 +92,7 @@ struct prompt_text {
 	char *data;
 	size_t n;
 	int failed;
+	int last; /* it does not end at media: those come before all of it */
 };
 
 static void prompt_text_add(struct prompt_text *text, const char *more)
@@ -123,7 +134,7 @@ static int prompt_plain_message(struct prompt *prompt, const struct assembly *as
 			prompt_text_add(text, words);
 			continue;
 		}
-		int r = prompt_text_flush(prompt, assembly, call, text, error);
+		int r = text->last ? 0 : prompt_text_flush(prompt, assembly, call, text, error);
 
 		if (r)
 			return r;
@@ -137,7 +148,7 @@ static int prompt_build_plain(struct prompt *prompt, const struct assembly *asse
 			      int raw, struct wire_error *error)
 {
 	const cJSON *input = wire_member(params, "input"), *message;
-	struct prompt_text text = {0};
+	struct prompt_text text = {.last = assembly->prefix && !raw};
 	int32_t item = 0;
 	int r = 0, first = 1;
 	char *instructions = prompt_instructions(assembly, params, raw);
@@ -157,18 +168,23 @@ static int prompt_build_plain(struct prompt *prompt, const struct assembly *asse
 		if (r)
 			break;
 	}
+	if (text.last)
+		prompt_text_add(&text, "\n");
 	if (r == 0)
 		return prompt_text_flush(prompt, assembly, call, &text, error);
 	free(text.data);
 	return r;
 }
 
-/* The token that the model's texts begin with leads, unless it leads already. */
-static int prompt_add_start(struct prompt *prompt, int32_t start, struct wire_error *error)
+/* The token that the model's texts begin with leads, unless it leads already; `behind` the media that lead, if so. */
+static int prompt_add_start(struct prompt *prompt, int32_t start, int behind, struct wire_error *error)
 {
 	struct nn_ids *ids = &prompt->ids;
+	size_t at = 0;
 
-	if (start < 0 || (prompt->n && prompt->pieces[0].item < 0 && ids->n && ids->data[0] == start))
+	while (behind && at < prompt->n && prompt->pieces[at].item >= 0)
+		at++;
+	if (start < 0 || (at < prompt->n && prompt->pieces[at].count && ids->data[prompt->pieces[at].first] == start))
 		return 0;
 	if (ids->n == ids->room) {
 		int32_t *data = reallocarray(ids->data, ids->room + 16, sizeof(*data));
@@ -183,8 +199,8 @@ static int prompt_add_start(struct prompt *prompt, int32_t start, struct wire_er
 
 	if (!piece)
 		return wire_error_set(error, WIRE_INTERNAL, "Memory is out.");
-	memmove(prompt->pieces + 1, prompt->pieces, (prompt->n - 1) * sizeof(*piece));
-	prompt->pieces[0] = (struct prompt_piece){-1, ids->n - 1, 1};
+	memmove(prompt->pieces + at + 1, prompt->pieces + at, (prompt->n - 1 - at) * sizeof(*piece));
+	prompt->pieces[at] = (struct prompt_piece){-1, ids->n - 1, 1, NULL};
 	return 0;
 }
 
@@ -192,11 +208,13 @@ int prompt_build(struct prompt *prompt, const struct assembly *assembly, struct 
 		 size_t n_items, struct wire_error *error)
 {
 	int raw = cJSON_IsTrue(wire_member(params, "raw"));
+
+	prompt->woven = n_items > 0;
 	int r = raw || !assembly->text.chat ? prompt_build_plain(prompt, assembly, call, params, raw, error)
 					    : prompt_build_chat(prompt, assembly, call, params, n_items, error);
 
 	if (r == 0)
-		r = prompt_add_start(prompt, assembly->text.start, error);
+		r = prompt_add_start(prompt, assembly->text.start, assembly->prefix, error);
 	if (r == 0 && prompt->n == 0)
 		r = wire_error_path(error, "input", "is empty: there is nothing to answer");
 	return r;

@@ -90,50 +90,126 @@ static int rows_add_embeddings(struct rows *rows, const struct item *item, const
 	return 0;
 }
 
-static int rows_add_item(struct request *request, struct item *item, struct call *call, struct wire_error *error)
+/* Text that waits: what media items put around themselves joins the prompt's own beside it, and is tokenised with it. */
+struct weave {
+	struct request *request;
+	struct call *call;
+	struct guard_names names;
+	char *text;
+	size_t n;
+	uint32_t first; /* the first row that is an item's alone; UINT32_MAX: none yet */
+};
+
+/* Appends the tokens of `text`. */
+static int weave_tokens(struct weave *weave, const char *text, size_t n, int special, struct wire_error *error)
 {
-	struct rows *rows = &request->rows;
+	struct nn_ids ids = {0};
+	int r = text_encode(&weave->request->engine->assembly.text, weave->call, text, n, special, &ids, error);
+
+	if (r == 0 && rows_add_tokens(&weave->request->rows, ids.data, ids.n))
+		r = wire_error_set(error, WIRE_INTERNAL, "Memory is out.");
+	nn_ids_free(&ids);
+	return r;
+}
+
+static int weave_flush(struct weave *weave, struct wire_error *error)
+{
+	int r = weave->n ? weave_tokens(weave, weave->text, weave->n, 0, error) : 0;
+
+	weave->n = 0;
+	if (weave->first == UINT32_MAX)
+		weave->first = weave->request->rows.n;
+	return r;
+}
+
+static int weave_text(struct weave *weave, const char *text, size_t n, struct wire_error *error)
+{
+	char *more = realloc(weave->text, weave->n + n + 1);
+
+	if (!more)
+		return wire_error_set(error, WIRE_INTERNAL, "Memory is out.");
+	memcpy(more + weave->n, text, n);
+	weave->text = more;
+	weave->n += n;
+	return 0;
+}
+
+/* A connector's text: special tokens count in it. */
+static int weave_special(struct weave *weave, const char *text, struct wire_error *error)
+{
+	struct guard_piece piece;
+	int r = 0;
+
+	if (weave->names.count == 0) {
+		r = weave_flush(weave, error);
+		return r ? r : weave_tokens(weave, text, strlen(text), 1, error);
+	}
+	for (; r == 0 && (piece = guard_next(&weave->names, text)).kind != GUARD_END; text += piece.n) {
+		if (piece.kind != GUARD_SPECIAL)
+			r = weave_text(weave, piece.text, piece.n, error);
+		else if ((r = weave_flush(weave, error)) == 0)
+			r = weave_tokens(weave, piece.text, piece.n, 1, error);
+	}
+	return r;
+}
+
+static int rows_add_item(struct weave *weave, struct item *item, struct wire_error *error)
+{
+	struct rows *rows = &weave->request->rows;
 	const struct embeddings *e = &item->entry->embeddings;
-	uint32_t before = rows->n;
+	int r = e->positions ? weave_flush(weave, error) : 0;
 	int32_t base = rows->position;
 
+	weave->first = UINT32_MAX;
 	rows->media++;
-	for (uint32_t i = 0; i < e->n_pieces; i++) {
+	for (uint32_t i = 0; i < e->n_pieces && r == 0; i++) {
 		const struct percept_piece *piece = &e->pieces[i];
-		struct nn_ids ids = {0};
-		int r = 0;
 
 		if (piece->kind == PERCEPT_PIECE_TEXT)
-			r = text_encode(&request->engine->assembly.text, call, piece->text, strlen(piece->text), 1, &ids, error);
-		if (r == 0 && (piece->kind == PERCEPT_PIECE_TEXT ? rows_add_tokens(rows, ids.data, ids.n)
-								 : rows_add_embeddings(rows, item, piece, base)))
+			r = weave_special(weave, piece->text, error);
+		else if ((r = weave_flush(weave, error)) == 0 && rows_add_embeddings(rows, item, piece, base))
 			r = wire_error_set(error, WIRE_INTERNAL, "Memory is out.");
-		nn_ids_free(&ids);
-		if (r)
-			return r;
 	}
-	if (e->positions)
+	if (r)
+		return r;
+	if (e->positions) {
+		r = weave_flush(weave, error);
 		rows->position = base + (int32_t)e->position_span;
-	item->rows = rows->n - before;
-	return 0;
+	}
+	item->rows = weave->first < rows->n ? rows->n - weave->first : 0;
+	return r;
+}
+
+static int rows_add_piece(struct weave *weave, const struct prompt_piece *piece, struct wire_error *error)
+{
+	struct request *request = weave->request;
+
+	if (piece->item >= 0)
+		return rows_add_item(weave, &request->items[piece->item], error);
+	if (piece->text)
+		return weave_text(weave, piece->text, strlen(piece->text), error);
+	int r = weave_flush(weave, error);
+
+	if (r == 0 && rows_add_tokens(&request->rows, request->prompt.ids.data + piece->first, piece->count))
+		r = wire_error_set(error, WIRE_INTERNAL, "Memory is out.");
+	return r;
 }
 
 int rows_build(struct request *request, struct call *call, struct wire_error *error)
 {
 	const struct prompt *prompt = &request->prompt;
+	const struct assembly *assembly = &request->engine->assembly;
+	struct weave weave = {.request = request, .call = call, .names = prompt_names(assembly)};
+	int r = 0;
 
-	for (size_t i = 0; i < prompt->n; i++) {
-		const struct prompt_piece *piece = &prompt->pieces[i];
-		int r = 0;
-
-		if (piece->item >= 0)
-			r = rows_add_item(request, &request->items[piece->item], call, error);
-		else if (rows_add_tokens(&request->rows, prompt->ids.data + piece->first, piece->count))
-			r = wire_error_set(error, WIRE_INTERNAL, "Memory is out.");
-		if (r)
-			return r;
-	}
-	return 0;
+	for (size_t i = 0; i < prompt->n && r == 0; i++)
+		r = rows_add_piece(&weave, &prompt->pieces[i], error);
+	if (r == 0)
+		r = weave_flush(&weave, error);
+	free(weave.text);
+	for (uint32_t i = 0; assembly->prefix && i < request->rows.n; i++)
+		request->rows.rows[i].span = 1;
+	return r;
 }
 
 /* One text's tokens; -1 and *error. */

@@ -1,5 +1,7 @@
 /* scheduler-batch.c - one step: who puts which rows into it, and what comes out for whom. */
+#include "config.h"
 #include <errno.h>
+#include <stdlib.h>
 
 #include "daemon/base/clock.h"
 #include "daemon/engine/scheduler-impl.h"
@@ -41,7 +43,7 @@ static void batch_add_token(struct scheduler *scheduler, struct stream *stream)
 	batch_add(scheduler, stream, &row, PERCEPT_WANT_LOGITS);
 }
 
-/* How many of the stream's prompt rows go into a step that has room for `most`: no span is cut. */
+/* How many of the stream's prompt rows go into a step that has room for `most`, and for `room` if need be: no span is cut. */
 static uint32_t batch_share(const struct stream *stream, uint32_t most, uint32_t room)
 {
 	const struct rows *rows = &stream->request->rows;
@@ -57,6 +59,27 @@ static uint32_t batch_share(const struct stream *stream, uint32_t most, uint32_t
 	return n <= room ? n : 0;
 }
 
+/* Room for `n` more rows: a span may be longer than a step is meant to be. 0 or -ENOMEM. */
+static int batch_reserve(struct scheduler *scheduler, uint32_t n)
+{
+	uint32_t size = scheduler->n_rows + n;
+
+	if (size <= scheduler->size)
+		return 0;
+	struct percept_row *rows = reallocarray(scheduler->rows, size, sizeof(*rows));
+
+	if (rows)
+		scheduler->rows = rows;
+	struct stream **owners = reallocarray(scheduler->owners, size, sizeof(*owners));
+
+	if (owners)
+		scheduler->owners = owners;
+	if (!rows || !owners)
+		return -ENOMEM;
+	scheduler->size = size;
+	return 0;
+}
+
 static void batch_add_prompt(struct scheduler *scheduler, struct stream *stream, uint32_t n)
 {
 	const struct request *request = stream->request;
@@ -70,8 +93,15 @@ static void batch_add_prompt(struct scheduler *scheduler, struct stream *stream,
 static void batch_refuse_span(struct scheduler *scheduler, struct stream *stream)
 {
 	wire_error_set(&stream->request->error, WIRE_CONTEXT,
-		       "A media item becomes more rows that must be run together than decoder %s takes in a step (%u).",
-		       scheduler->assembly->decoder->plugin.api->name, scheduler->room);
+		       "The prompt has more rows that must be run together, because they see each other both ways, than decoder %s "
+		       "takes in a step (%u): give it a larger batch, or send less.",
+		       scheduler->assembly->decoder->plugin.api->name, scheduler->assembly->info.max_batch);
+	stream_end(scheduler, stream, NULL);
+}
+
+static void batch_no_room(struct scheduler *scheduler, struct stream *stream)
+{
+	wire_error_set(&stream->request->error, WIRE_INTERNAL, "Memory is out.");
 	stream_end(scheduler, stream, NULL);
 }
 
@@ -114,14 +144,15 @@ uint32_t scheduler_fill(struct scheduler *scheduler)
 		share = BATCH_LEAST_SHARE;
 	list_each(node, after, &scheduler->streams) {
 		struct stream *stream = list_entry(node, struct stream, node);
-		uint32_t room = scheduler->room - scheduler->n_rows, most = share < budget ? share : budget;
-
-		if (batch_is_decoding(stream) || room == 0 || budget == 0)
+		if (batch_is_decoding(stream) || budget == 0 || scheduler->n_rows >= scheduler->room)
 			continue;
-		uint32_t n = batch_share(stream, most < room ? most : room, room);
+		uint32_t room = scheduler->room - scheduler->n_rows, most = share < budget ? share : budget;
+		uint32_t n = batch_share(stream, most < room ? most : room, scheduler->assembly->info.max_batch - scheduler->n_rows);
 
 		if (n == 0 && scheduler->n_rows == 0)
 			batch_refuse_span(scheduler, stream);
+		else if (batch_reserve(scheduler, n))
+			batch_no_room(scheduler, stream);
 		else
 			batch_add_prompt(scheduler, stream, n);
 		budget -= n < budget ? n : budget;

@@ -52,7 +52,9 @@ struct scheduler {
 	struct call call;
 	struct percept_row *rows; /* the batch */
 	struct stream **owners;   /* of the rows that want logits, in order */
-	uint32_t n_rows, n_wanting, room;
+	uint32_t n_rows, n_wanting;
+	uint32_t room;            /* rows that a step is meant to have at most; size: that fit */
+	uint32_t size;
 	struct sampler_scratch scratch;
 	atomic_uint_fast64_t bytes, held_rows;
 };

@@ -102,6 +102,7 @@ struct scheduler *scheduler_new(struct assembly *assembly, struct nn_pool *pool,
 	scheduler->room = chunk + assembly->max_sequences;
 	if (scheduler->room > assembly->info.max_batch)
 		scheduler->room = assembly->info.max_batch;
+	scheduler->size = scheduler->room;
 	scheduler->sequences = calloc(scheduler->n_sequences, sizeof(*scheduler->sequences));
 	scheduler->rows = calloc(scheduler->room, sizeof(*scheduler->rows));
 	scheduler->owners = calloc(scheduler->room, sizeof(*scheduler->owners));

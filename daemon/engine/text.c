@@ -96,6 +96,26 @@ static int32_t text_start_token(const struct text *text)
 	return start;
 }
 
+/* Whether a template writes that token. */
+static int text_writes(const struct text *text, const char *source, int32_t id)
+{
+	size_t n = 0;
+	const char *piece = id < 0 ? NULL : nn_tokenizer_piece(text->tokenizer, id, &n);
+
+	return piece && n && memmem(source, strlen(source), piece, n) != NULL;
+}
+
+/* Gemma 3's template writes what begins a picture, not what stands for its rows. */
+static void text_find_begin(struct text *text, const char *directory, const char *source)
+{
+	cJSON *config = json_file_read(directory, "config.json");
+	const int32_t begin = text_media_token(text, config, "boi");
+
+	if (!text_writes(text, source, text->media[0]) && text_writes(text, source, begin))
+		text->media[0] = begin;
+	cJSON_Delete(config);
+}
+
 static int text_open_template(struct text *text, const char *directory, struct wire_error *error)
 {
 	struct nn_error why = {0};
@@ -104,6 +124,7 @@ static int text_open_template(struct text *text, const char *directory, struct w
 	if (!source)
 		return 0;
 	text->chat = nn_template_new(source, &why);
+	text_find_begin(text, directory, source);
 	text->chat_lists = !strstr(source, "is string") && (strstr(source, "['type']") || strstr(source, ".type"));
 	free(source);
 	return text->chat ? 0 : text_bad_model(error, directory, why.text);

@@ -1,7 +1,26 @@
-/* case-connector.c - LLaVA's projectors through the mlp connector. */
+/* case-connector.c - connectors that take features alone. */
 #include <stdio.h>
+#include <string.h>
 
 #include "tests/golden/part.h"
+
+/* The plugin of a case's architecture: LLaVA's projectors, or one that this names. */
+static const char *connector_plugin(const struct golden *g)
+{
+	static const struct {
+		const char *architecture, *plugin;
+	} plugins[] = {
+		{ "idefics3 connector", "grid" },
+		{ "gemma3 connector", "grid" },
+		{ "internvl connector", "grid" },
+	};
+	const char *architecture = cJSON_GetStringValue(cJSON_GetObjectItem(g->info, "architecture"));
+
+	for (size_t i = 0; architecture && i < sizeof(plugins) / sizeof(plugins[0]); i++)
+		if (!strcmp(plugins[i].architecture, architecture))
+			return plugins[i].plugin;
+	return "mlp";
+}
 
 void case_connector(struct golden *g)
 {
@@ -12,7 +31,7 @@ void case_connector(struct golden *g)
 		golden_fail(g, "io.safetensors has no in.features");
 		return;
 	}
-	if (!part_open(&p, g, "mlp", g->path, NULL, 1)) {
+	if (!part_open(&p, g, connector_plugin(g), g->path, NULL, 1)) {
 		const uint32_t items = (uint32_t)in->shape[0], tokens = (uint32_t)in->shape[1], dim = (uint32_t)in->shape[2];
 		const struct percept_features f = {
 			.size = sizeof(f), .data = in->data,

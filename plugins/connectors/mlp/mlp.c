@@ -13,6 +13,7 @@ enum { MLP_DEPTH_MAX = 16 };
 struct mlp {
 	struct nn_checkpoint *checkpoint;
 	uint32_t depth;
+	uint32_t bidirectional;        /* enum percept_bidirectional */
 	enum nn_activation activation; /* between the layers */
 	const struct nn_weight *w[MLP_DEPTH_MAX];
 	const float *b[MLP_DEPTH_MAX];
@@ -28,6 +29,7 @@ static const struct mlp_names {
 	{ "multi_modal_projector.linear_%u", 1, 1 }, /* transformers */
 	{ "mm_projector.%u", 0, 2 },                 /* LLaVA's own: the activations are numbered too */
 	{ "mm_projector", 0, 0 },                    /* "linear" */
+	{ "multi_modal_projector.linear", 0, 0 },    /* PaliGemma */
 };
 
 static const char *const mlp_prefixes[] = { "", "model.", NULL };
@@ -65,8 +67,10 @@ static int mlp_read(struct mlp *p, const char *path, struct nn_error *error)
 	if (!p->checkpoint)
 		return error->code ? error->code : -EINVAL;
 	const char *name = nn_config_string(nn_checkpoint_config(p->checkpoint), "projector_hidden_act", "gelu");
+	const char *type = nn_config_string(nn_checkpoint_config(p->checkpoint), "model_type", "");
 	const int activation = nn_activation_named(name);
 
+	p->bidirectional = strcmp(type, "paligemma") ? PERCEPT_CAUSAL : PERCEPT_BIDIRECTIONAL_PROMPT;
 	if (activation < 0)
 		return nn_fail(error, -ENOTSUP, "config.json: the activation \"%.64s\" is not known here.", name);
 	p->activation = (enum nn_activation)activation;
@@ -104,7 +108,7 @@ static int mlp_info(void *connector, struct percept_connector_info *info)
 
 	*info = (struct percept_connector_info){
 		.size = sizeof(*info), .in_dim = (uint32_t)p->w[0]->cols, .out_dim = (uint32_t)p->w[p->depth - 1]->rows,
-		.position_components = 1, .identity = p->identity, .weight_bytes = p->weight_bytes,
+		.position_components = 1, .bidirectional = p->bidirectional, .identity = p->identity, .weight_bytes = p->weight_bytes,
 	};
 	return 0;
 }

@@ -61,7 +61,7 @@ static int causal_open(struct percept_call *call, const struct percept_open *ope
 	const struct nn_page_shape pages = { s->n_kv_heads, s->head_dim, s->v_dim, causal_page_type(open) };
 
 	d->arena = nn_arena_new(0);
-	d->max_batch = causal_option(open, "batch", 512);
+	d->max_batch = causal_option(open, "batch", 8192);
 	const uint64_t most = (uint64_t)causal_option(open, "kv_memory", 0) << 20;
 
 	d->budget.most = most ? most : kv_budget_default();
@@ -258,8 +258,8 @@ static int causal_embed(struct percept_call *call, void *decoder, const int32_t 
 static const struct percept_option options[] = {
 	{ .name = "context", .type = PERCEPT_OPTION_INT, .min = 1, .max = 1 << 26,
 	  .help = "tokens that a sequence can hold; the model's own number by default" },
-	{ .name = "batch", .type = PERCEPT_OPTION_INT, .fallback = "512", .min = 1, .max = 65536,
-	  .help = "tokens that one step computes at most" },
+	{ .name = "batch", .type = PERCEPT_OPTION_INT, .fallback = "8192", .min = 1, .max = 65536,
+	  .help = "tokens that one step computes at most, those of a picture that sees itself both ways included" },
 	{ .name = "compute", .type = PERCEPT_OPTION_ENUM, .fallback = "fast", .choices = "fast|f32",
 	  .help = "how rows meet quantised weights: rounded to 8 bits twice where that is faster, or in float32" },
 	{ .name = "kv", .type = PERCEPT_OPTION_ENUM, .choices = "f16|q8_0|f32",

@@ -31,24 +31,31 @@ static int model_required(const cJSON *config, struct nn_error *error)
 	return 0;
 }
 
-/* Sizes. Missing keys have the values that transformers' LlamaConfig gives them. */
+/* LLaMA's, and of what does not say its own. */
+static const struct family_defaults model_defaults = { 4096, 11008, 32, 32, 0, 32000, 2048, 0 };
+
+/* Sizes. Missing keys have the values that transformers' configurations give them. */
 static void model_sizes(struct model *m, const cJSON *config, struct nn_error *error)
 {
 	struct shape *s = &m->shape;
+	const struct family_defaults *d = m->family->defaults && !m->gguf ? m->family->defaults : &model_defaults;
+	const int window = !cJSON_HasObjectItem(config, "sliding_window"); /* null: there is none */
 
-	s->d_model = model_int(config, "hidden_size|n_embd|d_model|embedding_length", 4096, MODEL_DIM_MAX, error);
-	s->d_ff = model_int(config, "intermediate_size|n_inner|feed_forward_length", 11008, MODEL_DIM_MAX, error);
-	s->n_layers = model_int(config, "num_hidden_layers|n_layer|n_layers|block_count", 32, MODEL_LAYERS_MAX, error);
-	s->n_heads = model_int(config, "num_attention_heads|n_head|n_heads|attention.head_count", 32, MODEL_DIM_MAX, error);
-	s->n_kv_heads = model_int(config, "num_key_value_heads|attention.head_count_kv", s->n_heads, MODEL_DIM_MAX, error);
-	s->vocab = model_int(config, "vocab_size", m->embeddings ? (int64_t)m->embeddings->rows : 32000, MODEL_VOCAB_MAX, error);
-	s->context = model_int(config, "max_position_embeddings|n_positions|max_seq_len|seq_length|n_ctx|context_length", 2048,
-			       MODEL_CONTEXT_MAX, error);
+	s->d_model = model_int(config, "hidden_size|n_embd|d_model|embedding_length", d->d_model, MODEL_DIM_MAX, error);
+	s->d_ff = model_int(config, "intermediate_size|n_inner|feed_forward_length", d->d_ff, MODEL_DIM_MAX, error);
+	s->n_layers = model_int(config, "num_hidden_layers|n_layer|n_layers|block_count", d->n_layers, MODEL_LAYERS_MAX, error);
+	s->n_heads = model_int(config, "num_attention_heads|n_head|n_heads|attention.head_count", d->n_heads, MODEL_DIM_MAX, error);
+	s->n_kv_heads = model_int(config, "num_key_value_heads|attention.head_count_kv", d->n_kv_heads ? d->n_kv_heads : s->n_heads,
+				  MODEL_DIM_MAX, error);
+	s->vocab = model_int(config, "vocab_size", m->embeddings ? (int64_t)m->embeddings->rows : d->vocab, MODEL_VOCAB_MAX, error);
+	s->context = model_int(config, "max_position_embeddings|n_positions|max_seq_len|seq_length|n_ctx|context_length",
+			       d->context, MODEL_CONTEXT_MAX, error);
 	s->head_dim = model_int(config, "head_dim|kv_channels|attention.key_length",
 				s->n_heads && s->d_model / s->n_heads ? s->d_model / s->n_heads : 1, MODEL_HEAD_MAX, error);
 	s->v_dim = s->head_dim;
 	s->word_dim = s->d_model;
-	s->window = (uint32_t)nn_config_int(config, "sliding_window|attention.sliding_window", 0, 0, MODEL_CONTEXT_MAX, error);
+	s->window = (uint32_t)nn_config_int(config, "sliding_window|attention.sliding_window", window ? d->window : 0, 0,
+					    MODEL_CONTEXT_MAX, error);
 }
 
 /* What all families' configurations say. */

@@ -103,9 +103,15 @@ struct model {
 	struct nn_loader body, head_loader;
 };
 
+/* A model's numbers where its configuration leaves them out. n_kv_heads, window 0: as many as heads; none. */
+struct family_defaults {
+	uint32_t d_model, d_ff, n_layers, n_heads, n_kv_heads, vocab, context, window;
+};
+
 /* A family of models. Adding one is a file in families/ and a line in families.c. */
 struct family {
 	const char *name;                /* for people */
+	const struct family_defaults *defaults; /* of transformers' configurations; NULL: LLaMA's */
 	const char *const *types;        /* config.json's model_type, GGUF's architecture; NULL-terminated */
 	const char *const *classes;      /* config.json's architectures, for configurations without a type */
 	/* What the configuration says beyond model_configure(). Each may be NULL. */

@@ -273,6 +273,10 @@ struct percept_embeddings {
 	uint32_t reserved;
 };
 
+/* What sees itself in both directions: nothing, the pieces that say so, or the whole prompt, its text included (PaliGemma's
+ * prefix: the host then puts media before text, and the token that texts begin with between them). */
+enum percept_bidirectional { PERCEPT_CAUSAL, PERCEPT_BIDIRECTIONAL_PIECES, PERCEPT_BIDIRECTIONAL_PROMPT };
+
 struct percept_connector_info {
 	uint32_t size;
 	uint32_t in_dim;      /* features it takes; 0: any */
@@ -280,7 +284,7 @@ struct percept_connector_info {
 	uint32_t needs_text;  /* 1: connect() wants the instruction (InstructBLIP) */
 	uint32_t max_rows;    /* rows that one item becomes at most; 0: as many as it has tokens */
 	uint32_t position_components; /* 1, or 3 for M-RoPE: the decoder must declare as many */
-	uint32_t bidirectional; /* 1: some pieces are: the decoder must declare PERCEPT_CAN_BIDIRECTIONAL */
+	uint32_t bidirectional; /* enum percept_bidirectional; other than 0: the decoder must declare PERCEPT_CAN_BIDIRECTIONAL */
 	uint32_t reserved;
 	const char *identity;
 	uint64_t weight_bytes;

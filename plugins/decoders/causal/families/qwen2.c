@@ -36,10 +36,11 @@ static void qwen2_load(struct model *m, struct layer *layer, uint32_t i)
 	layer->v_bias = model_vector(m, s->kv_dim, "attn_v.bias", i);
 }
 
+static const struct family_defaults qwen2_defaults = { 4096, 22016, 32, 32, 32, 151936, 32768, 0 };
 static const char *const types[] = { "qwen2", NULL };
 static const char *const classes[] = { "Qwen2ForCausalLM", "Qwen2Model", NULL };
 const struct family family_qwen2 = {
-	.name = "qwen2", .types = types, .classes = classes, .configure = qwen2_configure, .load = qwen2_load,
+	.name = "qwen2", .defaults = &qwen2_defaults, .types = types, .classes = classes, .configure = qwen2_configure, .load = qwen2_load,
 	.mlp = feed_forward_layer,
 };
 

@@ -25,10 +25,11 @@ static void qwen3_load(struct model *m, struct layer *layer, uint32_t i)
 	layer->k_norm = model_norm(m, m->shape.head_dim, "attn_k_norm", i);
 }
 
+static const struct family_defaults qwen3_defaults = { 4096, 22016, 32, 32, 32, 151936, 32768, 0 };
 static const char *const types[] = { "qwen3", NULL };
 static const char *const classes[] = { "Qwen3ForCausalLM", "Qwen3Model", NULL };
 const struct family family_qwen3 = {
-	.name = "qwen3", .types = types, .classes = classes, .configure = qwen3_configure, .load = qwen3_load,
+	.name = "qwen3", .defaults = &qwen3_defaults, .types = types, .classes = classes, .configure = qwen3_configure, .load = qwen3_load,
 	.mlp = feed_forward_layer,
 };
 
