@@ -7,6 +7,7 @@
 #include "sdk/nn/checkpoint.h"
 #include "sdk/nn/digest.h"
 #include "sdk/nn/gguf.h"
+#include "sdk/nn/mmproj.h"
 #include "sdk/nn/safetensors.h"
 
 enum { CHECKPOINT_FILES_MAX = 512 };
@@ -23,6 +24,8 @@ struct checkpoint_file {
 	int is_gguf;
 };
 
+struct mmproj_view;
+
 struct nn_checkpoint {
 	char *path, *directory;
 	cJSON *config, *index;
@@ -35,6 +38,8 @@ struct nn_checkpoint {
 	uint64_t bytes;
 	struct nn_arena *arena; /* converted and packed weights */
 	char identity[NN_DIGEST_HEX];
+	struct nn_mmproj mmproj;  /* of a picture tower's GGUF file; else zero */
+	struct mmproj_view *view; /* its tensors by their other names; NULL: none */
 };
 
 /* By its name or its first bytes. */
@@ -43,6 +48,11 @@ int checkpoint_is_gguf(const struct checkpoint_file *file, const char *path);
 int checkpoint_gguf_parse(struct checkpoint_file *file, const char *path, struct nn_error *error);
 /* The scalar values as a configuration: the prefix "<architecture>." is left out, model_type is the architecture. */
 cJSON *checkpoint_gguf_config(const struct nn_gguf *gguf, const char *path, struct nn_error *error);
+/* Fills cp->view: the tensors of a picture tower's file by their names in a checkpoint. */
+int checkpoint_mmproj_names(struct nn_checkpoint *cp, struct nn_error *error);
+/* By such a name; NULL if there is none, or memory is out. */
+struct nn_weight *checkpoint_mmproj_weight(struct nn_checkpoint *cp, const char *name);
+void checkpoint_mmproj_free(struct nn_checkpoint *cp);
 /* Adds the other parts of a split file. */
 int checkpoint_gguf_parts(struct nn_checkpoint *cp, struct nn_error *error,
 			  int (*add)(struct nn_checkpoint *cp, const char *directory, const char *name, struct nn_error *error));

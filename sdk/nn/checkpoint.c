@@ -253,11 +253,25 @@ static int checkpoint_find(struct nn_checkpoint *cp, struct nn_error *error)
 	return err;
 }
 
+/* What a picture tower's GGUF file says, as config.json would. */
+static cJSON *checkpoint_mmproj_config(struct nn_checkpoint *cp, struct nn_error *error)
+{
+	if (nn_mmproj_read(&cp->mmproj, nn_checkpoint_gguf(cp), cp->path, error))
+		return NULL;
+	cJSON *config = nn_mmproj_config(&cp->mmproj);
+
+	if (!config)
+		nn_fail(error, -ENOMEM, "%s: memory is out.", cp->path);
+	return config;
+}
+
 /* config.json, or what a GGUF file says. */
 static cJSON *checkpoint_config(struct nn_checkpoint *cp, struct nn_error *error)
 {
-	if (nn_checkpoint_gguf(cp))
-		return checkpoint_gguf_config(nn_checkpoint_gguf(cp), cp->path, error);
+	const struct nn_gguf *gguf = nn_checkpoint_gguf(cp);
+
+	if (gguf)
+		return nn_mmproj_is(gguf) ? checkpoint_mmproj_config(cp, error) : checkpoint_gguf_config(gguf, cp->path, error);
 	char *path = checkpoint_join(cp->directory, "config.json");
 	cJSON *config = path ? checkpoint_json(path, 1, &cp->config_text, &cp->config_bytes, error) : NULL;
 
@@ -278,7 +292,7 @@ struct nn_checkpoint *nn_checkpoint_open(const char *path, struct nn_error *erro
 	if (checkpoint_find(cp, error))
 		goto fail;
 	cp->config = checkpoint_config(cp, error);
-	if (!cp->config || checkpoint_index(cp, error))
+	if (!cp->config || checkpoint_index(cp, error) || (cp->mmproj.family && checkpoint_mmproj_names(cp, error)))
 		goto fail;
 	return cp;
 fail:
@@ -295,6 +309,7 @@ void nn_checkpoint_close(struct nn_checkpoint *cp)
 	free(cp->files);
 	free(cp->all);
 	free(cp->by_name);
+	checkpoint_mmproj_free(cp);
 	nn_arena_free(cp->arena);
 	cJSON_Delete(cp->index);
 	cJSON_Delete(cp->config);
@@ -334,7 +349,7 @@ struct nn_weight *nn_checkpoint_weight(struct nn_checkpoint *cp, const char *nam
 	struct nn_weight key = { .name = name }, *p = &key;
 	struct nn_weight **found = cp->n ? bsearch(&p, cp->by_name, cp->n, sizeof(p), checkpoint_compare) : NULL;
 
-	return found ? *found : NULL;
+	return found ? *found : cp->view ? checkpoint_mmproj_weight(cp, name) : NULL;
 }
 
 void *nn_checkpoint_alloc(struct nn_checkpoint *cp, size_t bytes)

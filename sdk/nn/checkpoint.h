@@ -51,7 +51,8 @@ void nn_checkpoint_close(struct nn_checkpoint *checkpoint);
 /* The header of a GGUF file, of a split one the first part's; NULL: another format. */
 const struct nn_gguf *nn_checkpoint_gguf(const struct nn_checkpoint *checkpoint);
 /* The root of config.json; lives as long as the checkpoint. Of GGUF: the scalar values by their keys, without the prefix
- * "<architecture>."; "model_type" is the architecture. */
+ * "<architecture>."; "model_type" is the architecture. Of a picture tower's GGUF file ("clip"): as
+ * the Hugging Face checkpoint has it; its tensors are found by their names there too (mmproj.h). */
 const cJSON *nn_checkpoint_config(const struct nn_checkpoint *checkpoint);
 const char *nn_checkpoint_path(const struct nn_checkpoint *checkpoint);
 /* Hex SHA-256 that names the content of configuration and weights. Content up to 64 MiB is hashed whole, of more the

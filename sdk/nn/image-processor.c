@@ -218,7 +218,7 @@ int nn_image_processor_parse(struct nn_image_processor *p, const char *json, siz
 int nn_image_processor_load(struct nn_image_processor *p, const char *directory, uint32_t image_size, struct nn_error *error)
 {
 	struct text text;
-	int failed = text_read(&text, directory, "preprocessor_config.json", PROCESSOR_FILE_LIMIT, error);
+	int failed = nn_model_text(&text, directory, "preprocessor_config.json", PROCESSOR_FILE_LIMIT, error);
 	cJSON *root;
 
 	if (!failed) {
@@ -227,7 +227,7 @@ int nn_image_processor_load(struct nn_image_processor *p, const char *directory,
 		return failed;
 	}
 	if (failed == -ENOENT)
-		failed = text_read(&text, directory, "processor_config.json", PROCESSOR_FILE_LIMIT, error);
+		failed = nn_model_text(&text, directory, "processor_config.json", PROCESSOR_FILE_LIMIT, error);
 	if (failed && failed != -ENOENT)
 		return failed;
 	root = failed ? NULL : cJSON_ParseWithLength(text.data, text.n);
