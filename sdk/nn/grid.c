@@ -6,27 +6,50 @@
 #include <stdint.h>
 #include <string.h>
 
-struct nn_tensor nn_patches(struct nn *c, const float *pixels, uint32_t height, uint32_t width, uint32_t patch)
+/* Rows of patches of pieces [n][3][height][width]. */
+struct grid_patches {
+	const float *pixels;
+	struct nn_tensor y;
+	size_t height, width, patch;
+};
+
+static void grid_patch_rows(void *arg, size_t begin, size_t end)
+{
+	const struct grid_patches *g = arg;
+	const size_t patch = g->patch, across = g->width / patch, each = g->height / patch * across;
+
+	for (size_t i = begin; i < end; i++) {
+		const float *piece = g->pixels + i / each * 3 * g->height * g->width;
+		const size_t top = i % each / across * patch, left = i % across * patch;
+		float *to = g->y.data + i * g->y.stride;
+
+		for (size_t plane = 0; plane < 3; plane++)
+			for (size_t row = 0; row < patch; row++, to += patch)
+				memcpy(to, piece + (plane * g->height + top + row) * g->width + left, patch * sizeof(float));
+	}
+}
+
+struct nn_tensor nn_tile_patches(struct nn *c, const float *pixels, uint32_t n, uint32_t height, uint32_t width, uint32_t patch)
 {
 	if (nn_stopped(c))
 		return (struct nn_tensor){ 0 };
-	size_t down = patch ? height / patch : 0, across = patch ? width / patch : 0;
+	const size_t down = patch ? height / patch : 0, across = patch ? width / patch : 0;
 
 	if (!down || !across) {
 		c->error = -EINVAL;
 		return (struct nn_tensor){ 0 };
 	}
-	struct nn_tensor y = nn_new(c, down * across, (size_t)3 * patch * patch);
+	struct grid_patches g = { .pixels = pixels, .y = nn_new(c, n * down * across, (size_t)3 * patch * patch),
+				  .height = height, .width = width, .patch = patch };
 
-	for (size_t i = 0; i < y.rows; i++) {
-		size_t top = i / across * patch, left = i % across * patch;
-		float *to = y.data + i * y.stride;
+	if (g.y.data)
+		nn_split(c, g.y.rows, 64, grid_patch_rows, &g);
+	return g.y;
+}
 
-		for (size_t plane = 0; plane < 3; plane++)
-			for (size_t row = 0; row < patch; row++, to += patch)
-				memcpy(to, pixels + (plane * height + top + row) * width + left, patch * sizeof(float));
-	}
-	return y;
+struct nn_tensor nn_patches(struct nn *c, const float *pixels, uint32_t height, uint32_t width, uint32_t patch)
+{
+	return nn_tile_patches(c, pixels, 1, height, width, patch);
 }
 
 /* Keys 1981, "Cubic convolution interpolation for digital image processing", a = -0.75: the weights of the four neighbours

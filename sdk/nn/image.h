@@ -15,8 +15,18 @@ enum nn_filter { NN_NEAREST = 0, NN_LANCZOS = 1, NN_BILINEAR = 2, NN_BICUBIC = 3
 int nn_image_resize(struct nn *c, const uint8_t *src, uint32_t sw, uint32_t sh, uint8_t *dst, uint32_t dw, uint32_t dh,
 		    enum nn_filter filter);
 
+struct image_rules;
+
+/* A picture's size that is a grid of tiles. */
+struct nn_pinpoint {
+	uint32_t height, width;
+};
+enum { NN_PINPOINTS_MAX = 64 };
+
 /* preprocessor_config.json, old and new forms. */
 struct nn_image_processor {
+	const struct image_rules *rules; /* how its kind divides a picture */
+	uint64_t digest;                 /* of what it was read from */
 	int do_resize, do_center_crop, do_rescale, do_normalize, do_pad;
 	uint32_t shortest_edge;          /* 0: size is exact */
 	uint32_t height, width;          /* exact size */
@@ -25,14 +35,12 @@ struct nn_image_processor {
 	double rescale;
 	float mean[3], std[3];
 	uint8_t background[3];           /* of do_pad, LLaVA's square: int(mean * 255) */
+	struct nn_pinpoint pinpoints[NN_PINPOINTS_MAX]; /* LLaVA-NeXT: sizes that a picture may become */
+	uint32_t n_pinpoints;
 };
 /* `path`: a model directory. `image_size` is used for sizes the file leaves out; without a file CLIP's values hold. */
 int nn_image_processor_load(struct nn_image_processor *p, const char *directory, uint32_t image_size, struct nn_error *error);
 /* The same from the text of the file. */
 int nn_image_processor_parse(struct nn_image_processor *p, const char *json, size_t bytes, uint32_t image_size,
 			     struct nn_error *error);
-/* One picture u8 [h][w][3] to planar pixels f32 [3][*out_h][*out_w] in c's arena. */
-float *nn_image_prepare(struct nn *c, const struct nn_image_processor *p, const uint8_t *rgb, uint32_t width, uint32_t height,
-			uint32_t *out_width, uint32_t *out_height, struct nn_error *error);
-
 #endif

@@ -122,6 +122,8 @@ struct nn_tensor nn_attention_paged(struct nn *c, struct nn_tensor q, const stru
 
 /* Pictures. (patches, 3 * patch * patch) rows from planar pixels [3][height][width], patches row by row. */
 struct nn_tensor nn_patches(struct nn *c, const float *pixels, uint32_t height, uint32_t width, uint32_t patch);
+/* The same of n pieces [n][3][height][width]: (n * patches, 3 * patch * patch). */
+struct nn_tensor nn_tile_patches(struct nn *c, const float *pixels, uint32_t n, uint32_t height, uint32_t width, uint32_t patch);
 /* Position table (rows * cols, C) resized to (new_rows * new_cols, C) as torch's interpolate(mode="bicubic",
  * align_corners=False, antialias=False) does, a = -0.75. */
 struct nn_tensor nn_resize_grid(struct nn *c, struct nn_tensor table, uint32_t rows, uint32_t cols, uint32_t new_rows,

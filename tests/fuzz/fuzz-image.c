@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sdk/nn/image.h"
+#include "sdk/nn/tiles.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -25,11 +25,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < FUZZ_HEADER)
 		return 0;
 	const uint8_t *nul = memchr(data + FUZZ_HEADER, 0, size - FUZZ_HEADER), *end = nul ? nul : data + size;
-	uint32_t width = data[0], height = data[1], w, h;
+	uint32_t width = data[0], height = data[1];
 	size_t need = (size_t)width * height * 3, have = nul ? (size_t)(data + size - nul - 1) : 0;
 	uint8_t *rgb = calloc(need + 1, 1);
+	const struct nn_tiles_ask ask = {.detail = data[2] % 3, .pieces = data[3]};
 	struct nn_image_processor p;
 	struct nn_error error = {0};
+	struct nn_tiles tiles;
 
 	if (!rgb)
 		return 0;
@@ -39,7 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!nn_image_processor_parse(&p, (const char *)data + FUZZ_HEADER, (size_t)(end - data) - FUZZ_HEADER, 28, &error)) {
 		struct nn c = {.arena = nn_arena_new(FUZZ_MEMORY), .threads = 1};
 
-		if (c.arena && !nn_image_prepare(&c, &p, rgb, width, height, &w, &h, &error) && !error.code)
+		if (c.arena && nn_tiles_prepare(&c, &p, rgb, width, height, &ask, &tiles, &error) && !error.code)
 			abort();
 		nn_arena_free(c.arena);
 	} else if (!error.code || !error.text[0]) {

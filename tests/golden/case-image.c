@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "sdk/nn/arena.h"
-#include "sdk/nn/image.h"
+#include "sdk/nn/tiles.h"
 #include "tests/golden/golden.h"
 
 /* out.IMAGE.FILTER.HxW */
@@ -53,6 +53,46 @@ void case_resize(struct golden *g)
 	}
 }
 
+/* Planar pieces, whatever leading sides of 1 the reference gives them. */
+static void image_pixel_values(struct golden *g, const char *name, const struct nn_tiles *t)
+{
+	golden_check(g, name, t->pixels, (size_t)t->n * 3 * t->width * t->height);
+}
+
+static void image_sizes(struct golden *g, const char *name, const struct nn_tiles *t)
+{
+	const struct golden_tensor *want = golden_tensor(&g->io, "I32", "%s", name);
+	const int32_t got[] = { (int32_t)t->original_height, (int32_t)t->original_width };
+
+	golden_check_ids(g, name, got, 2, want->data, want->n);
+}
+
+/* What a processor returns for the picture "in.X" as "out.X.NAME", where the case has it. */
+static const struct {
+	const char *name;
+	void (*check)(struct golden *g, const char *name, const struct nn_tiles *t);
+} image_outputs[] = {
+	{ "pixel_values", image_pixel_values },
+	{ "image_sizes", image_sizes },
+};
+
+static void image_one(struct golden *g, const struct nn_image_processor *p, const struct golden_tensor *in)
+{
+	struct nn c = { .arena = nn_arena_new(0), .threads = 1 };
+	struct nn_error why = { 0 };
+	struct nn_tiles tiles = { 0 };
+	char name[192];
+
+	if (!c.arena || nn_tiles_prepare(&c, p, in->data, (uint32_t)in->shape[1], (uint32_t)in->shape[0], NULL, &tiles, &why))
+		golden_fail(g, "%s: %s", in->name, why.text);
+	for (size_t i = 0; tiles.pixels && i < sizeof(image_outputs) / sizeof(image_outputs[0]); i++) {
+		snprintf(name, sizeof(name), "out.%s.%s", in->name + 3, image_outputs[i].name);
+		if (golden_tensor(&g->io, NULL, "%s", name))
+			image_outputs[i].check(g, name, &tiles);
+	}
+	nn_arena_free(c.arena);
+}
+
 void case_image(struct golden *g)
 {
 	struct nn_image_processor p;
@@ -64,21 +104,8 @@ void case_image(struct golden *g)
 	}
 	for (size_t i = 0; i < g->io.n; i++) {
 		const struct golden_tensor *in = &g->io.all[i];
-		char name[160];
 
-		if (strncmp(in->name, "in.", 3) || strcmp(in->type, "U8") || in->rank != 3)
-			continue;
-		struct nn c = { .arena = nn_arena_new(0), .threads = 1 };
-		struct nn_error why = { 0 };
-		uint32_t width = 0, height = 0;
-		const float *pixels = nn_image_prepare(&c, &p, in->data, (uint32_t)in->shape[1], (uint32_t)in->shape[0], &width,
-						       &height, &why);
-
-		snprintf(name, sizeof(name), "out.%s.pixel_values", in->name + 3);
-		if (pixels)
-			golden_check(g, name, pixels, (size_t)3 * width * height);
-		else
-			golden_fail(g, "%s: %s", name, why.text);
-		nn_arena_free(c.arena);
+		if (!strncmp(in->name, "in.", 3) && !strcmp(in->type, "U8") && in->rank == 3)
+			image_one(g, &p, in);
 	}
 }

@@ -54,6 +54,7 @@ static const struct {
 	{ "img_clip", case_image },
 	{ "img_clip_padcrop", case_image },
 	{ "img_convnext", case_image },
+	{ "img_llava_next", case_image },
 	{ "img_llava_pad", case_image },
 	{ "img_siglip", case_image },
 	{ "chat templates", case_template },

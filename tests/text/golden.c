@@ -59,7 +59,7 @@ cJSON *golden_json(const char *path)
 	return json;
 }
 
-const void *golden_tensor(const char *file, const char *name, size_t shape[4])
+const void *golden_tensor(const char *file, const char *name, size_t *shape)
 {
 	uint64_t header;
 

@@ -12,7 +12,7 @@ const char *golden_top_path(const char *name);
 char *golden_read(const char *path, size_t *n);
 cJSON *golden_json(const char *path);
 /* A tensor's bytes in a safetensors file that golden_read read; ends the test if there is none. */
-const void *golden_tensor(const char *file, const char *name, size_t shape[4]);
+const void *golden_tensor(const char *file, const char *name, size_t *shape);
 /* A new folder under $TMPDIR; and its end, with the files in it. */
 char *golden_folder(void);
 void golden_folder_write(const char *folder, const char *name, const char *text);

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "sdk/nn/image.h"
+#include "sdk/nn/tiles.h"
 #include "tests/text/golden.h"
 
 static struct nn test_begin(size_t limit)
@@ -80,18 +80,24 @@ static void test_one_processor(const char *folder)
 	cJSON_ArrayForEach(input, cJSON_GetObjectItem(json, "inputs"))
 	{
 		struct nn c = test_begin(0);
-		size_t in[4], out[4];
-		uint32_t w, h;
+		size_t in[6] = {0}, out[6] = {0};
+		struct nn_tiles tiles;
 		const uint8_t *rgb = golden_tensor(file, input->string, in);
 
 		snprintf(name, sizeof(name), "out.%s.pixel_values", input->string + 3);
 		const float *want = golden_tensor(file, name, out);
-		const float *got = nn_image_prepare(&c, &p, rgb, (uint32_t)in[1], (uint32_t)in[0], &w, &h, &error);
 
-		assert_non_null(got);
-		assert_int_equal(h, out[2]);
-		assert_int_equal(w, out[3]);
-		for (size_t i = 0; i < 3u * w * h; i++) { /* the case's tolerance: two roundings of float32 */
+		if (nn_tiles_prepare(&c, &p, rgb, (uint32_t)in[1], (uint32_t)in[0], NULL, &tiles, &error))
+			fail_msg("%s: %s", name, error.text);
+		const size_t n = (size_t)tiles.n * 3 * tiles.width * tiles.height;
+		size_t wanted = 1;
+
+		for (size_t i = 0; i < 6 && out[i]; i++)
+			wanted *= out[i];
+		if (wanted != n)
+			fail_msg("%s: %u pieces of %u x %u", name, tiles.n, tiles.width, tiles.height);
+		for (size_t i = 0; i < n; i++) { /* the case's tolerance: two roundings of float32 */
+			const float *got = tiles.pixels;
 			float value;
 
 			memcpy(&value, (const char *)want + i * sizeof(value), sizeof(value));
@@ -107,7 +113,7 @@ static void test_one_processor(const char *folder)
 static void test_processor_goldens(void **state)
 {
 	static const char *const folders[] = {"img_clip", "img_clip_padcrop", "img_llava_pad", "img_siglip", "img_blip",
-					      "img_convnext"};
+					      "img_convnext", "img_llava_next"};
 
 	for (size_t i = 0; i < sizeof(folders) / sizeof(*folders); i++)
 		test_one_processor(folders[i]);
@@ -145,17 +151,17 @@ static void test_thin(void **state)
 	struct nn_image_processor p;
 	struct nn_error error = {0};
 	uint8_t *line = calloc(LONG, 3);
-	uint32_t w, h;
+	struct nn_tiles t;
 
 	assert_int_equal(nn_image_processor_load(&p, "/nonexistent", 336, &error), 0);
 	assert_int_equal(p.shortest_edge, 336);
 	assert_int_equal(p.crop_width, 336);
-	assert_non_null(nn_image_prepare(&c, &p, line, LONG, 1, &w, &h, &error));
-	assert_int_equal(w, 336);
-	assert_int_equal(h, 336);
-	assert_non_null(nn_image_prepare(&c, &p, line, 1, LONG, &w, &h, &error));
+	assert_int_equal(nn_tiles_prepare(&c, &p, line, LONG, 1, NULL, &t, &error), 0);
+	assert_int_equal(t.width, 336);
+	assert_int_equal(t.height, 336);
+	assert_int_equal(nn_tiles_prepare(&c, &p, line, 1, LONG, NULL, &t, &error), 0);
 	p.do_center_crop = 0;
-	assert_null(nn_image_prepare(&c, &p, line, LONG, 1, &w, &h, &error));
+	assert_true(nn_tiles_prepare(&c, &p, line, LONG, 1, NULL, &t, &error) < 0);
 	assert_int_equal(error.code, -EINVAL);
 	assert_non_null(strstr(error.text, "100000 x 1"));
 	nn_arena_free(c.arena);
@@ -168,7 +174,7 @@ static void test_bad_sizes(void **state)
 	struct nn_image_processor p;
 	struct nn_error error = {0};
 	struct nn c = test_begin(0);
-	uint32_t w, h;
+	struct nn_tiles t;
 
 	assert_int_equal(nn_image_resize(&c, pixel, 0, 1, out, 1, 1, NN_BICUBIC), -EINVAL);
 	c.error = 0;
@@ -177,7 +183,7 @@ static void test_bad_sizes(void **state)
 	assert_int_equal(nn_image_resize(&c, pixel, 1, 1, out, 1, 1, (enum nn_filter)9), -EINVAL);
 	c.error = 0;
 	nn_image_processor_load(&p, "/nonexistent", 0, NULL);
-	assert_null(nn_image_prepare(&c, &p, pixel, 0, 1, &w, &h, &error));
+	assert_true(nn_tiles_prepare(&c, &p, pixel, 0, 1, NULL, &t, &error) < 0);
 	assert_int_equal(error.code, -EINVAL);
 	nn_arena_free(c.arena);
 }
@@ -193,22 +199,24 @@ static void test_stop_and_memory(void **state)
 	struct nn_image_processor p;
 	uint8_t *rgb = calloc(SIDE * SIDE, 3);
 	struct nn_error error = {0};
-	uint32_t w, h;
+	struct nn_tiles t;
 
 	nn_image_processor_load(&p, "/nonexistent", 224, NULL);
 	struct nn c = test_begin(0);
 
 	c.stopped = test_always;
-	assert_null(nn_image_prepare(&c, &p, rgb, SIDE, SIDE, &w, &h, &error));
+	assert_true(nn_tiles_prepare(&c, &p, rgb, SIDE, SIDE, NULL, &t, &error) < 0);
 	assert_int_equal(c.error, -ECANCELED);
 	nn_arena_free(c.arena);
 	c = test_begin(1 << 16);
 	error = (struct nn_error){0};
-	assert_null(nn_image_prepare(&c, &p, rgb, SIDE, SIDE, &w, &h, &error));
+	assert_true(nn_tiles_prepare(&c, &p, rgb, SIDE, SIDE, NULL, &t, &error) < 0);
 	assert_int_equal(error.code, -ENOMEM);
 	nn_arena_free(c.arena);
 	free(rgb);
 }
+
+#define TEST_NEXT "{\"image_processor_type\": \"LlavaNextImageProcessor\", "
 
 static void test_config_refusals(void **state)
 {
@@ -232,6 +240,16 @@ static void test_config_refusals(void **state)
 		{"{\"image_std\": [1, 1e300, 1]}", "image_std"},
 		{"{\"rescale_factor\": []}", "rescale_factor"},
 		{"{\"image_processor_type\": \"ConvNextImageProcessor\", \"crop_pct\": 0}", "crop_pct"},
+		{TEST_NEXT "\"image_grid_pinpoints\": []}", "1 to 64 pairs"},
+		{TEST_NEXT "\"image_grid_pinpoints\": \"big\"}", "1 to 64 pairs"},
+		{TEST_NEXT "\"image_grid_pinpoints\": [[224]]}", "pairs of height and width"},
+		{TEST_NEXT "\"image_grid_pinpoints\": [224, 224]}", "pairs of height and width"},
+		{TEST_NEXT "\"image_grid_pinpoints\": [[0, 224]]}", "1 to 16384"},
+		{TEST_NEXT "\"image_grid_pinpoints\": [[-224, 224]]}", "1 to 16384"},
+		{TEST_NEXT "\"image_grid_pinpoints\": [[448, 225]]}", "multiples of the crop size"},
+		{TEST_NEXT "\"image_grid_pinpoints\": [[1792, 1792]]}", "at most 63 tiles"},
+		{TEST_NEXT "\"image_grid_pinpoints\": [[14336, 14336]]}", "at most 63 tiles"},
+		{TEST_NEXT "\"size\": 16384}", "size"},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -246,6 +264,59 @@ static void test_config_refusals(void **state)
 		if (!failed || !strstr(error.text, cases[i].word))
 			fail_msg("case %zu: %d %s", i, failed, error.text);
 	}
+}
+
+/* LLaVA-NeXT: what a request asks for chooses among the pinpoints. */
+static void test_anyres_asks(void **state)
+{
+	static const struct {
+		struct nn_tiles_ask ask;
+		uint32_t n, rows, cols;
+	} cases[] = {
+		{{0}, 5, 2, 2},
+		{{.detail = PERCEPT_DETAIL_HIGH}, 5, 2, 2},
+		{{.detail = PERCEPT_DETAIL_LOW}, 1, 1, 1},
+		{{.pieces = 5}, 5, 2, 2},
+		{{.pieces = 4}, 3, 1, 2},
+		{{.pieces = 3}, 3, 1, 2},
+		{{.pieces = 2}, 1, 1, 1},
+		{{.pieces = 1}, 1, 1, 1},
+	};
+	struct nn_image_processor p;
+	struct nn_error error = {0};
+
+	assert_int_equal(nn_image_processor_load(&p, golden_path("img_llava_next"), 0, &error), 0);
+	assert_int_equal(nn_tiles_most(&p), 5);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct nn_tiles t;
+
+		assert_int_equal(nn_tiles_plan(&p, 70, 48, &cases[i].ask, &t, &error), 0);
+		assert_int_equal(t.n, cases[i].n);
+		assert_int_equal(t.grid_rows, cases[i].rows);
+		assert_int_equal(t.grid_cols, cases[i].cols);
+		assert_int_equal(t.overview, t.n > 1 ? PERCEPT_OVERVIEW_FIRST : PERCEPT_OVERVIEW_NONE);
+		assert_null(t.pixels);
+	}
+}
+
+/* Pictures of a line: whole tiles are padding, and nothing is read outside. */
+static void test_anyres_thin(void **state)
+{
+	enum { LONG = 20000 };
+	struct nn_image_processor p;
+	struct nn_error error = {0};
+	uint8_t *line = calloc(LONG, 3);
+
+	assert_int_equal(nn_image_processor_load(&p, golden_path("img_llava_next"), 0, &error), 0);
+	for (uint32_t i = 0; i < 2; i++) {
+		struct nn c = test_begin(16 << 20);
+		struct nn_tiles t;
+
+		assert_int_equal(nn_tiles_prepare(&c, &p, line, i ? 1 : LONG, i ? LONG : 1, NULL, &t, &error), 0);
+		assert_int_equal(t.n, 3);
+		nn_arena_free(c.arena);
+	}
+	free(line);
 }
 
 /* Old files: plain numbers, and a processor_config.json that holds the processor. */
@@ -277,6 +348,7 @@ int main(void)
 		cmocka_unit_test(test_flat),            cmocka_unit_test(test_thin),
 		cmocka_unit_test(test_bad_sizes),       cmocka_unit_test(test_stop_and_memory),
 		cmocka_unit_test(test_config_refusals), cmocka_unit_test(test_config_forms),
+		cmocka_unit_test(test_anyres_asks),     cmocka_unit_test(test_anyres_thin),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,21 +25,6 @@ static void clip_close(void *encoder)
 	free(k);
 }
 
-/* FNV-1a over the numbers of the preprocessing, so that they are part of the identity. */
-static uint64_t clip_processor_digest(const struct nn_image_processor *p)
-{
-	char text[512];
-	uint64_t h = 0xcbf29ce484222325u;
-
-	snprintf(text, sizeof(text), "%d%d%d%d%d %u %u %u %u %u %d %a %a %a %a %a %a %a %u %u %u", p->do_resize, p->do_center_crop,
-		 p->do_rescale, p->do_normalize, p->do_pad, p->shortest_edge, p->height, p->width, p->crop_height, p->crop_width,
-		 p->filter, p->rescale, p->mean[0], p->mean[1], p->mean[2], p->std[0], p->std[1], p->std[2], p->background[0],
-		 p->background[1], p->background[2]);
-	for (const char *s = text; *s; s++)
-		h = (h ^ (unsigned char)*s) * 0x100000001b3u;
-	return h;
-}
-
 /* The options; where they are silent, the bundle's configuration; else as LLaVA has it. */
 static struct clip_choice clip_choose(const struct percept_open *open, const cJSON *root)
 {
@@ -83,7 +68,7 @@ static int clip_open(struct percept_call *call, const struct percept_open *open,
 		return percept_fail(call, error.code ? error.code : -EINVAL, "%s", error.text);
 	}
 	snprintf(k->identity, sizeof(k->identity), "%s-1-%s-%016llx-layer%u-class%d-interpolate%d",
-		 clip_kind.name, nn_checkpoint_identity(k->checkpoint), (unsigned long long)clip_processor_digest(&k->vision.processor),
+		 clip_kind.name, nn_checkpoint_identity(k->checkpoint), (unsigned long long)k->vision.processor.digest,
 		 k->vision.layer, k->vision.choice.keep_class, k->vision.choice.interpolate);
 	*encoder = k;
 	return 0;
@@ -98,7 +83,7 @@ static int clip_info(void *encoder, struct percept_encoder_info *info)
 	*info = (struct percept_encoder_info){
 		.size = sizeof(*info), .modalities = PERCEPT_IMAGE, .dim = d,
 		.pooled_dim = v->projection ? v->projection_dim : v->pools ? d : 0,
-		.max_tokens = v->side * v->side + (v->choice.keep_class ? 1 : 0), .identity = k->identity,
+		.max_tokens = picture_tokens_most(v), .details = nn_tiles_details(&v->processor), .identity = k->identity,
 		.weight_bytes = v->tower.weight_bytes + (k->text ? k->text->tower.weight_bytes : 0),
 	};
 	return 0;
@@ -106,7 +91,9 @@ static int clip_info(void *encoder, struct percept_encoder_info *info)
 
 static int clip_plan(struct percept_call *call, void *encoder, const struct percept_media *media, struct percept_layout *layout)
 {
-	return vision_plan(call, &((const struct clip *)encoder)->vision, media, layout);
+	struct nn_tiles tiles;
+
+	return picture_plan(call, &((const struct clip *)encoder)->vision, media, &tiles, layout);
 }
 
 static int clip_encode(struct percept_call *call, void *encoder, const struct percept_media *media,

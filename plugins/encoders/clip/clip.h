@@ -5,8 +5,10 @@
 #include <percept/plugin.h>
 
 #include "plugins/encoders/clip/tower.h"
-#include "sdk/nn/image.h"
+#include "sdk/nn/tiles.h"
 #include "sdk/nn/tokenizer.h"
+
+enum { VISION_TOKENS_MAX = 1 << 16 }; /* patches of a piece */
 
 /* What tensors are called. */
 struct clip_names {
@@ -92,11 +94,17 @@ struct clip {
 
 /* The picture tower. `root` is config.json's. 0 or error->code. [any] */
 int vision_open(struct vision *v, struct nn_checkpoint *checkpoint, const struct clip_choice *choice, struct nn_error *error);
-/* The layout of a picture; refuses what vision_encode() would. [many] */
-int vision_plan(struct percept_call *call, const struct vision *v, const struct percept_media *media,
-		struct percept_layout *layout);
 int vision_encode(struct percept_call *call, const struct vision *v, const struct percept_media *media,
 		  struct percept_features *features);
+
+/* picture.c: the pieces of an item, without their pixels, and the layout of its features; refuses what cannot be encoded.
+ * 0 or a negative errno after percept_fail(). */
+int picture_plan(struct percept_call *call, const struct vision *v, const struct percept_media *media, struct nn_tiles *tiles,
+		 struct percept_layout *layout);
+/* What an item asks of its processor. */
+struct nn_tiles_ask picture_ask(const struct vision *v, const struct percept_media *media);
+/* Rows that a picture with all its pieces costs at most. */
+uint32_t picture_tokens_most(const struct vision *v);
 
 /* pool.c: what a picture's vector is made of. 0 or error->code; (1, dim) of the last block's rows. */
 int pool_load(struct vision *v, struct nn_loader *loader, struct nn_loader *projection);

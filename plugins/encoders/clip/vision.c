@@ -5,7 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { VISION_SIZE_MAX = 1 << 14, VISION_TOKENS_MAX = 1 << 16 };
+enum { VISION_SIZE_MAX = 1 << 14, VISION_BATCH = 4096 /* rows at once, about */ };
+
+/* Pieces [first, first + n) of a picture; at most `most` go at once. */
+struct vision_part {
+	uint32_t first, n, most;
+};
 
 /* Published names, those of transformers 5, and bundles' ones. */
 static const char *const vision_prefixes[] = {
@@ -105,78 +110,6 @@ int vision_open(struct vision *v, struct nn_checkpoint *cp, const struct clip_ch
 	return nn_image_processor_load(&v->processor, nn_checkpoint_path(cp), v->image_size, error) ? error->code : 0;
 }
 
-/* What preprocessing makes of a picture's size: the crop, the exact size, or the shorter edge brought to a length. */
-static void vision_size(const struct vision *v, const struct percept_media *m, uint32_t *width, uint32_t *height)
-{
-	const struct nn_image_processor *p = &v->processor;
-
-	*width = m->width;
-	*height = m->height;
-	if (m->format == PERCEPT_F32_PIXELS)
-		return;
-	if (p->do_pad)
-		*width = *height = *width > *height ? *width : *height;
-	if (p->do_resize && p->shortest_edge) {
-		const uint64_t edge = p->shortest_edge, w = *width, h = *height;
-
-		*width = (uint32_t)(w <= h ? edge : edge * w / h);
-		*height = (uint32_t)(w <= h ? edge * h / w : edge);
-	} else if (p->do_resize) {
-		*width = p->width;
-		*height = p->height;
-	}
-	if (p->do_center_crop) {
-		*width = p->crop_width;
-		*height = p->crop_height;
-	}
-}
-
-/* Whether a picture of that many pixels after preprocessing is taken. */
-static int vision_takes(struct percept_call *call, const struct vision *v, uint32_t width, uint32_t height)
-{
-	if ((width != v->image_size || height != v->image_size) && !v->choice.interpolate)
-		return percept_fail(call, -EINVAL, "The %s encoder takes pictures of %u x %u pixels and was given %u x %u; "
-				    "the option interpolate lets it take others.", clip_kind.name, v->image_size, v->image_size, width, height);
-	if (width < v->patch || height < v->patch ||
-	    (uint64_t)(width / v->patch) * (height / v->patch) > VISION_TOKENS_MAX)
-		return percept_fail(call, -EINVAL, "A picture of %u x %u pixels is out of the %s encoder's range.", width, height,
-				    clip_kind.name);
-	return 0;
-}
-
-static void vision_layout(const struct vision *v, const struct percept_media *m, uint32_t width, uint32_t height,
-			  struct percept_layout *layout)
-{
-	const uint32_t rows = height / v->patch, cols = width / v->patch, extra = v->choice.keep_class ? 1 : 0;
-
-	*layout = (struct percept_layout){ .size = sizeof(*layout), .items = 1, .tokens = rows * cols + extra,
-					   .dim = v->tower.d_model, .rows = rows, .cols = cols, .grid_rows = 1,
-					   .grid_cols = 1, .has_class = extra, .width = m->width, .height = m->height };
-}
-
-int vision_plan(struct percept_call *call, const struct vision *v, const struct percept_media *m, struct percept_layout *layout)
-{
-	const uint64_t pixels = (uint64_t)m->width * m->height;
-	const uint64_t each = m->format == PERCEPT_F32_PIXELS ? 3 * sizeof(float) : 3;
-	uint32_t width, height;
-
-	if (m->modality != PERCEPT_IMAGE || (m->format != PERCEPT_U8_RGB && m->format != PERCEPT_F32_PIXELS))
-		return percept_fail(call, -EINVAL, "The %s encoder takes pictures, as RGB or as prepared pixels.", clip_kind.name);
-	if (m->frames != 1 || m->channels != 3 || !pixels || m->bytes / each < pixels)
-		return percept_fail(call, -EINVAL, "The %s encoder takes one picture of three channels, and not an empty one.",
-				    clip_kind.name);
-	vision_size(v, m, &width, &height);
-	int error = vision_takes(call, v, width, height);
-
-	if (error)
-		return error;
-	vision_layout(v, m, width, height, layout);
-	if (m->max_tokens && m->max_tokens < layout->tokens)
-		return percept_fail(call, -EINVAL, "The %s encoder gives %u tokens a picture, and max_tokens is %u.",
-				    clip_kind.name, layout->tokens, m->max_tokens);
-	return 0;
-}
-
 /* (class token + rows * cols, d_model): the position table, resized where the picture is not of the model's size. */
 static struct nn_tensor vision_positions(struct nn *c, const struct vision *v, uint32_t rows, uint32_t cols)
 {
@@ -196,35 +129,39 @@ static struct nn_tensor vision_positions(struct nn *c, const struct vision *v, u
 	return all;
 }
 
-/* (class token + patches, d_model): with their positions, and normed where there is a class token. */
-static struct nn_tensor vision_embed(struct nn *c, const struct vision *v, const float *pixels, uint32_t width, uint32_t height,
+/* (n * (class token + patches), d_model): pieces one after the other, with their positions, and normed where there is a
+ * class token. */
+static struct nn_tensor vision_embed(struct nn *c, const struct vision *v, const struct nn_tiles *tiles, struct vision_part part,
 				     struct percept_call *call)
 {
-	const uint32_t rows = height / v->patch, cols = width / v->patch;
-	const size_t d = v->tower.d_model, first = v->class_token ? 1 : 0;
-	struct nn_tensor x = nn_new(c, first + (size_t)rows * cols, d);
-	struct nn_tensor p = nn_gemm(c, nn_patches(c, pixels, height, width, v->patch), v->patches, v->patch_bias);
+	const uint32_t rows = tiles->height / v->patch, cols = tiles->width / v->patch;
+	const size_t d = v->tower.d_model, first = v->class_token ? 1 : 0, patches = (size_t)rows * cols, each = first + patches;
+	const float *pixels = tiles->pixels + (size_t)part.first * 3 * tiles->width * tiles->height;
+	struct nn_tensor x = nn_new(c, part.n * each, d), positions = vision_positions(c, v, rows, cols);
+	struct nn_tensor p = nn_gemm(c, nn_tile_patches(c, pixels, part.n, tiles->height, tiles->width, v->patch), v->patches,
+				     v->patch_bias);
 
 	tower_observe(c, call, "patch_embedding", p);
-	for (size_t i = 0; x.data && p.data && i < x.rows; i++)
-		memcpy(x.data + i * x.stride, i >= first ? p.data + (i - first) * p.stride : v->class_token, d * sizeof(float));
-	nn_add_to(c, x, vision_positions(c, v, rows, cols));
+	for (size_t i = 0; x.data && p.data && i < x.rows; i++) {
+		const size_t at = i % each;
+		const float *from = at >= first ? p.data + (i / each * patches + at - first) * p.stride : v->class_token;
+
+		memcpy(x.data + i * x.stride, from, d * sizeof(float));
+	}
+	for (size_t i = 0; i < part.n; i++)
+		nn_add_to(c, nn_rows(x, i * each, each), positions);
 	tower_observe(c, call, "embeddings", x);
 	return clip_kind.pre_norm ? nn_layer_norm(c, x, v->pre.w, v->pre.b, v->tower.norm_eps) : x;
 }
 
-/* Rows of the feature into the call's arena. */
-static int vision_keep(struct percept_call *call, const struct vision *v, struct nn_tensor x, struct percept_features *f)
+/* Rows of the feature of a part of the pieces, to where they belong in `data`. */
+static void vision_keep(const struct vision *v, struct nn_tensor x, struct vision_part part, float *data)
 {
-	const size_t skip = v->class_token && !v->choice.keep_class ? 1 : 0, n = x.rows - skip;
-	float *data = percept_alloc(call, n * x.cols * sizeof(float));
+	const size_t each = x.rows / part.n, skip = v->class_token && !v->choice.keep_class ? 1 : 0, n = each - skip;
 
-	if (!data)
-		return -ENOMEM;
-	for (size_t i = 0; i < n; i++)
-		memcpy(data + i * x.cols, x.data + (i + skip) * x.stride, x.cols * sizeof(float));
-	f->data = data;
-	return 0;
+	data += part.first * n * x.cols;
+	for (size_t i = 0; i < part.n * n; i++)
+		memcpy(data + i * x.cols, x.data + (i / n * each + skip + i % n) * x.stride, x.cols * sizeof(float));
 }
 
 /* The picture's vector into the call's arena. */
@@ -243,61 +180,107 @@ static void vision_pool(struct nn *c, struct percept_call *call, const struct vi
 	f->pooled_dim = y.cols;
 }
 
-static int vision_blocks(struct nn *c, struct percept_call *call, const struct vision *v, struct nn_tensor x,
-			 struct percept_features *f)
+/* Rows of a part's pieces, which do not see each other; NULL: there is one piece. */
+static const struct tower_rows *vision_rows(struct nn *c, struct nn_tensor x, uint32_t n, struct tower_rows *rows)
 {
-	const uint32_t last = v->pools ? v->tower.n_layers : v->layer;
+	const uint32_t each = (uint32_t)(x.rows / n);
+	uint32_t *first = n > 1 ? nn_memory(c, x.rows, sizeof(*first)) : NULL;
+	uint32_t *visible = n > 1 ? nn_memory(c, x.rows, sizeof(*visible)) : NULL;
+
+	if (!first || !visible)
+		return NULL;
+	for (uint32_t i = 0; i < x.rows; i++) {
+		first[i] = i / each * each;
+		visible[i] = first[i] + each;
+	}
+	*rows = (struct tower_rows){ .first = first, .visible = visible };
+	return rows;
+}
+
+/* Some of the pieces through the blocks. The vector of the whole picture is the overview's, else the first piece's. */
+static int vision_blocks(struct nn *c, struct percept_call *call, const struct vision *v, const struct nn_tiles *tiles,
+			 struct vision_part part, struct percept_features *f)
+{
+	const uint32_t last = v->pools ? v->tower.n_layers : v->layer, parts = (tiles->n + part.most - 1) / part.most;
+	const uint32_t whole = tiles->overview == PERCEPT_OVERVIEW_LAST ? tiles->n - 1 : 0;
+	struct nn_tensor x = vision_embed(c, v, tiles, part, call);
+	const size_t each = x.rows / part.n;
+	struct tower_rows segments;
+	const struct tower_rows *rows = vision_rows(c, x, part.n, &segments);
 	char name[32];
 
 	tower_observe(c, call, "pre_layrnorm", x);
 	for (uint32_t i = 0; i <= last && !nn_stopped(c); i++) {
-		if (i == v->layer && vision_keep(call, v, x, f))
-			c->error = -ENOMEM;
+		if (i == v->layer)
+			vision_keep(v, x, part, (float *)f->data);
 		if (i + 1 == v->tower.n_layers)
 			tower_observe(c, call, "layer_minus2", x);
 		if (i == last)
 			break;
-		tower_layer(c, &v->tower, i, x, NULL, call);
-		call->host->progress(call, i + 1, last);
+		tower_layer(c, &v->tower, i, x, rows, call);
+		call->host->progress(call, part.first / part.most * last + i + 1, (uint64_t)parts * last);
 		snprintf(name, sizeof(name), "after_layer%u", i);
 		tower_observe(c, call, name, x);
 	}
-	if (v->pools && !c->error) {
+	if (v->pools && !c->error && whole >= part.first && whole < part.first + part.n) {
+		x = nn_rows(x, (whole - part.first) * each, each);
 		tower_observe(c, call, "final", x);
 		vision_pool(c, call, v, x, f);
 	}
 	return c->error;
 }
 
+/* All pieces, as many at once as a batch takes. */
+static int vision_pieces(struct nn *c, struct percept_call *call, const struct vision *v, const struct nn_tiles *tiles,
+			 struct percept_features *f)
+{
+	const uint32_t rows = tiles->height / v->patch * (tiles->width / v->patch) + (v->class_token ? 1 : 0);
+	const uint32_t most = rows < VISION_BATCH ? VISION_BATCH / rows : 1;
+
+	for (uint32_t i = 0; i < tiles->n && !c->error; i += most) {
+		const struct nn_arena_mark mark = nn_arena_mark(c->arena);
+		const struct vision_part part = { i, tiles->n - i < most ? tiles->n - i : most, most };
+
+		vision_blocks(c, call, v, tiles, part, f);
+		nn_arena_release(c->arena, mark);
+	}
+	return c->error;
+}
+
+/* The prepared pieces of an item that was planned. */
+static int vision_prepare(struct nn *c, struct percept_call *call, const struct vision *v, const struct percept_media *m,
+			  struct nn_tiles *tiles)
+{
+	const struct nn_tiles_ask ask = picture_ask(v, m);
+	struct nn_error why = { 0 };
+
+	if (m->format == PERCEPT_F32_PIXELS)
+		tiles->pixels = m->data;
+	else if (nn_tiles_prepare(c, &v->processor, m->data, m->width, m->height, &ask, tiles, &why))
+		return percept_fail(call, c->error, "%s", why.code ? why.text : "The picture was not prepared.");
+	return 0;
+}
+
 int vision_encode(struct percept_call *call, const struct vision *v, const struct percept_media *m, struct percept_features *f)
 {
 	struct percept_layout layout;
-	struct nn_error why = { 0 };
+	struct nn_tiles tiles;
 	struct nn c;
-	uint32_t width = m->width, height = m->height;
-	int error = vision_plan(call, v, m, &layout);
+	int error = picture_plan(call, v, m, &tiles, &layout);
 
 	if (error)
 		return error;
-	struct nn_arena *arena = nn_arena_new(0);
+	float *data = percept_alloc(call, (size_t)layout.items * layout.tokens * layout.dim * sizeof(float));
+	struct nn_arena *arena = data ? nn_arena_new(0) : NULL;
 
 	if (!arena)
 		return percept_fail(call, -ENOMEM, "Memory is out.");
+	*f = (struct percept_features){ .size = sizeof(*f), .layout = layout, .data = data };
 	nn_begin(&c, call, arena);
-	const float *pixels = m->data;
-
-	if (m->format == PERCEPT_U8_RGB)
-		pixels = nn_image_prepare(&c, &v->processor, m->data, m->width, m->height, &width, &height, &why);
-	if (pixels && !(error = vision_takes(call, v, width, height))) {
-		f->pooled = NULL, f->pooled_dim = 0, f->n_extra = 0, f->extra = NULL;
-		vision_layout(v, m, width, height, &f->layout);
-		if ((error = vision_blocks(&c, call, v, vision_embed(&c, v, pixels, width, height, call), f)))
-			percept_fail(call, error, error == -ECANCELED ? "The encoding was cancelled." :
-				     error == -ENOMEM ? "Memory for this picture is out." : "The picture tower failed.");
-	} else if (!pixels) {
-		error = why.code ? why.code : c.error ? c.error : -ENOMEM;
-		percept_fail(call, error, "%s", why.code ? why.text : "The picture was not prepared.");
-	}
+	error = vision_prepare(&c, call, v, m, &tiles);
+	if (!error && (error = vision_pieces(&c, call, v, &tiles, f)))
+		percept_fail(call, error, error == -ECANCELED ? "The encoding was cancelled." :
+			     error == -ENOMEM ? "Memory for this picture is out." : "The picture tower failed.");
 	nn_arena_free(arena);
 	return error;
 }
