@@ -42,6 +42,25 @@ static void attention_slope(const struct attention_tile *t, size_t i, const stru
 		s[j] += slope * (float)((int64_t)(base + j) - (int64_t)t->hi[i] + 1);
 }
 
+/* A key's score changes with its distance from line `i`: one value of the table for each, the outermost ones for all beyond. */
+static void attention_relative(const struct attention_tile *t, size_t i, const struct kernel_block *b, size_t base)
+{
+	const struct nn_attention *how = t->a->how;
+	const size_t row = (t->line + i) / t->a->group, head = t->kv * t->a->group + (t->line + i) % t->a->group;
+	const int64_t reach = how->reach, place = how->place ? (int64_t)how->place[row] : (int64_t)t->hi[i] - 1;
+	const float *by = how->relative + head * (2 * (size_t)how->reach + 1) + reach;
+	const int64_t at = (int64_t)base - place; /* the distance of the block's first key */
+	float *s = b->s + i * KERNEL_KEYS;
+	int64_t j = b->first;
+
+	for (; j < b->keys && at + j < -reach; j++)
+		s[j] += by[-reach];
+	for (; j < b->keys && at + j <= reach; j++)
+		s[j] += by[at + j];
+	for (; j < b->keys; j++)
+		s[j] += by[reach];
+}
+
 /* The part of [0, at) that lies in the block from `base` on, counted from there. */
 static uint32_t attention_within(uint32_t at, size_t base)
 {
@@ -61,6 +80,8 @@ static void attention_weights(struct attention_tile *t, const struct kernel_bloc
 			attention_softcap(a->kernels, s + b->first, end - b->first, a->how->softcap);
 		if (a->how->slopes)
 			attention_slope(t, i, b, base);
+		if (a->how->relative)
+			attention_relative(t, i, b, base);
 		t->block_state[i] = a->kernels->weights(s, b->first, attention_within(t->lo[i], base),
 							attention_within(t->hi[i], base), end);
 	}

@@ -83,7 +83,9 @@ void nn_rotate(struct nn *c, struct nn_tensor x, uint32_t heads, const struct nn
  * v (S, kv_heads * dv), heads % kv_heads == 0; dk, dv at most NN_HEAD. Row t sees keys [first[t], visible[t]); visible NULL:
  * to the end, first NULL: from the start. softcap: scores become softcap * tanh(score / softcap) (Gemma 2); 0: not. A row
  * that sees nothing is 0. slopes [heads]: head h's score of key j becomes larger by slopes[h] * (j - visible[t] + 1) (ALiBi,
- * Press 2021); NULL: not. Keys are taken in blocks at fixed positions: a row's result does not depend on the other rows. */
+ * Press 2021); NULL: not. relative [heads][2 * reach + 1]: head h's score of key j becomes larger by relative[h][reach + d],
+ * d = j - place[t] cut to -reach .. reach (Raffel 2020, section 2.1); place NULL: visible[t] - 1, the last key that the row
+ * sees; relative NULL: not. Keys are taken in blocks at fixed positions: a row's result does not depend on the other rows. */
 struct nn_attention {
 	uint32_t heads, kv_heads;
 	float scale;
@@ -91,6 +93,9 @@ struct nn_attention {
 	const uint32_t *first;
 	float softcap;
 	const float *slopes;
+	const float *relative;
+	const uint32_t *place;
+	uint32_t reach;
 };
 struct nn_tensor nn_attention(struct nn *c, struct nn_tensor q, struct nn_tensor k, struct nn_tensor v,
 			      const struct nn_attention *how);

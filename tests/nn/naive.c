@@ -136,8 +136,16 @@ void naive_softmax(float *y, const float *x, size_t t, size_t n)
 	}
 }
 
+/* What a row at `place` adds to head h's score of key j. */
+static double naive_relative(const struct nn_attention *how, size_t h, size_t j, size_t place)
+{
+	const long reach = (long)how->reach, d = (long)j - (long)place;
+
+	return how->relative[h * (2 * how->reach + 1) + (size_t)(reach + (d < -reach ? -reach : d > reach ? reach : d))];
+}
+
 static void naive_attention_row(float *out, const float *q, const float *k, const float *v, size_t lo, size_t hi,
-				const size_t sizes[4], const struct nn_attention *how)
+				const size_t sizes[6], const struct nn_attention *how)
 {
 	size_t dk = sizes[0], dv = sizes[1], k_stride = sizes[2], v_stride = sizes[3];
 	double max = -INFINITY, sum = 0, *s = calloc(hi + 1, sizeof(*s)), *o = calloc(dv, sizeof(*o));
@@ -148,6 +156,8 @@ static void naive_attention_row(float *out, const float *q, const float *k, cons
 		s[j] *= how->scale;
 		if (how->softcap > 0)
 			s[j] = how->softcap * tanh(s[j] / how->softcap);
+		if (how->relative)
+			s[j] += naive_relative(how, sizes[4], j, sizes[5]);
 		max = s[j] > max ? s[j] : max;
 	}
 	for (size_t j = lo; j < hi; j++) {
@@ -164,15 +174,14 @@ static void naive_attention_row(float *out, const float *q, const float *k, cons
 void naive_attention(float *out, const float *q, const float *k, const float *v, size_t t, size_t s, size_t dk, size_t dv,
 		     const struct nn_attention *how)
 {
-	const size_t sizes[4] = { dk, dv, how->kv_heads * dk, how->kv_heads * dv };
-
 	for (size_t r = 0; r < t; r++) {
 		for (size_t h = 0; h < how->heads; h++) {
-			size_t kv = h / (how->heads / how->kv_heads);
+			const size_t kv = h / (how->heads / how->kv_heads), end = how->visible ? how->visible[r] : s;
+			const size_t sizes[6] = { dk, dv, how->kv_heads * dk, how->kv_heads * dv, h,
+						  how->place ? how->place[r] : end - 1 };
 
 			naive_attention_row(out + (r * how->heads + h) * dv, q + (r * how->heads + h) * dk, k + kv * dk,
-					    v + kv * dv, how->first ? how->first[r] : 0, how->visible ? how->visible[r] : s,
-					    sizes, how);
+					    v + kv * dv, how->first ? how->first[r] : 0, end, sizes, how);
 		}
 	}
 }

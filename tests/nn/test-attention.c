@@ -11,7 +11,7 @@
 
 struct shape {
 	size_t t, s, heads, kv_heads, dk, dv;
-	int causal, window, softcap;
+	int causal, window, softcap, reach;
 };
 
 static const struct shape shapes[] = {
@@ -21,6 +21,9 @@ static const struct shape shapes[] = {
 	/* Several blocks of keys: of few rows, which are tasks of their own; of many, which are not, and of each of those alone. */
 	{ 2, 900, 6, 2, 64, 40, 1, 0, 0 },   { 3, 1100, 2, 1, 40, 96, 1, 300, 1 }, { 60, 600, 16, 16, 16, 16, 1, 0, 0 },
 	{ 70, 700, 16, 16, 8, 24, 1, 290, 0 },
+	/* Relative positions: of each row's last key, and, where all see all, of a place of its own. */
+	{ 1, 1, 1, 1, 4, 4, 1, 0, 0, 1 },      { 60, 60, 3, 3, 9, 9, 1, 0, 0, 20 },   { 50, 50, 4, 4, 16, 16, 0, 0, 0, 7 },
+	{ 3, 900, 6, 2, 64, 40, 1, 0, 0, 300 }, { 70, 700, 16, 16, 8, 24, 1, 290, 0, 128 }, { 33, 600, 2, 1, 24, 24, 0, 0, 0, 128 },
 };
 
 enum { N_SHAPES = sizeof(shapes) / sizeof(*shapes), MAX_T = 80 };
@@ -28,7 +31,7 @@ enum { N_SHAPES = sizeof(shapes) / sizeof(*shapes), MAX_T = 80 };
 struct setup {
 	struct nn c;
 	struct nn_tensor q, k, v;
-	uint32_t visible[MAX_T], first[MAX_T];
+	uint32_t visible[MAX_T], first[MAX_T], place[MAX_T];
 	struct nn_attention how;
 	float *want;
 };
@@ -50,6 +53,16 @@ static int setup_init(struct setup *s, size_t path, const struct shape *f)
 	s->how = (struct nn_attention){ .heads = (uint32_t)f->heads, .kv_heads = (uint32_t)f->kv_heads, .scale = 1.7f,
 					.visible = f->causal ? s->visible : NULL, .first = f->window ? s->first : NULL,
 					.softcap = f->softcap ? 3.0f : 0 };
+	if (f->reach) {
+		struct nn_tensor relative = nn_new(&s->c, f->heads, 2 * (size_t)f->reach + 1);
+
+		naive_fill(relative.data, relative.rows * relative.cols, 4);
+		s->how.relative = relative.data;
+		s->how.reach = (uint32_t)f->reach;
+		s->how.place = f->causal ? NULL : s->place;
+	}
+	for (size_t t = 0; t < f->t; t++)
+		s->place[t] = (uint32_t)(t * f->s / f->t);
 	s->want = malloc(f->t * f->heads * f->dv * 4);
 	naive_attention(s->want, s->q.data, s->k.data, s->v.data, f->t, f->s, f->dk, f->dv, &s->how);
 	return 1;
