@@ -80,6 +80,9 @@ static int embeddings_check(const struct call *call, const struct lane *lane, co
 		return call_broken(call, error, "its embeddings have no data");
 	if (!planned && !embeddings_finite(answer->data, (size_t)answer->n * answer->dim))
 		return call_broken(call, error, "its embeddings are not all finite numbers");
+	for (size_t i = 0; answer->positions && i < (size_t)answer->n * 4; i++)
+		if (answer->positions[i] < 0 || answer->positions[i] >= (int32_t)EMBEDDINGS_MAX_ROWS)
+			return call_broken(call, error, "the position of its row %zu is %d", i / 4, answer->positions[i]);
 	for (uint32_t i = 0; i < answer->n_pieces; i++) {
 		const struct percept_piece *piece = &answer->pieces[i];
 

@@ -68,7 +68,20 @@ static struct row_key rows_item_key(const char *hex, uint32_t row)
 	return key;
 }
 
-/* Rows [first, first + count) of an item's embeddings; `base` is the item's first position. */
+/* How far from an item's first row what follows a piece's rows stands: as the connector says behind the last row, before it
+ * one beyond the furthest. */
+static int32_t rows_span(const struct embeddings *e, const struct percept_piece *piece)
+{
+	int32_t furthest = -1;
+
+	if (piece->first + piece->count == e->n)
+		return (int32_t)e->position_span;
+	for (size_t i = (size_t)piece->first * 4; i < ((size_t)piece->first + piece->count) * 4; i++)
+		furthest = e->positions[i] > furthest ? e->positions[i] : furthest;
+	return furthest + 1;
+}
+
+/* Rows [first, first + count) of an item's embeddings; `base` is the position of the item's first row. */
 static int rows_add_embeddings(struct rows *rows, const struct item *item, const struct percept_piece *piece, int32_t base)
 {
 	const struct embeddings *e = &item->entry->embeddings;
@@ -87,6 +100,8 @@ static int rows_add_embeddings(struct rows *rows, const struct item *item, const
 		rows->keys[rows->n] = rows_item_key(item->key, i);
 		rows->rows[rows->n++] = row;
 	}
+	if (e->positions)
+		rows->position = base + rows_span(e, piece);
 	return 0;
 }
 
@@ -153,39 +168,54 @@ static int weave_special(struct weave *weave, const char *text, struct wire_erro
 	return r;
 }
 
-static int rows_add_item(struct weave *weave, struct item *item, struct wire_error *error)
+/* Whether piece `i` of an item is a special token that stands before it, or begins the prompt's piece behind it (NULL: none),
+ * already: a chat template may have put it there. */
+static int weave_has(const struct weave *weave, const struct embeddings *e, uint32_t i, const struct prompt_piece *next)
+{
+	const struct rows *rows = &weave->request->rows;
+	const struct guard_piece piece = guard_next(&weave->names, e->pieces[i].text);
+
+	if (piece.kind != GUARD_SPECIAL || piece.text[piece.n])
+		return 0;
+	if (i == 0 && weave->n == 0 && rows->n && rows->rows[rows->n - 1].token == piece.id)
+		return 1;
+	return i + 1 == e->n_pieces && next && next->item < 0 && !next->text && next->count &&
+	       weave->request->prompt.ids.data[next->first] == piece.id;
+}
+
+/* `next`: the prompt's piece behind the item; NULL: none. */
+static int rows_add_item(struct weave *weave, struct item *item, const struct prompt_piece *next, struct wire_error *error)
 {
 	struct rows *rows = &weave->request->rows;
 	const struct embeddings *e = &item->entry->embeddings;
-	int r = e->positions ? weave_flush(weave, error) : 0;
-	int32_t base = rows->position;
+	int32_t base = -1;
+	int r = 0;
 
 	weave->first = UINT32_MAX;
-	rows->media++;
 	for (uint32_t i = 0; i < e->n_pieces && r == 0; i++) {
 		const struct percept_piece *piece = &e->pieces[i];
 
-		if (piece->kind == PERCEPT_PIECE_TEXT)
-			r = weave_special(weave, piece->text, error);
-		else if ((r = weave_flush(weave, error)) == 0 && rows_add_embeddings(rows, item, piece, base))
-			r = wire_error_set(error, WIRE_INTERNAL, "Memory is out.");
+		if (piece->kind == PERCEPT_PIECE_TEXT) {
+			r = weave_has(weave, e, i, next) ? 0 : weave_special(weave, piece->text, error);
+		} else if ((r = weave_flush(weave, error)) == 0) {
+			rows->media += base < 0;
+			base = base < 0 ? rows->position : base;
+			if (rows_add_embeddings(rows, item, piece, base))
+				r = wire_error_set(error, WIRE_INTERNAL, "Memory is out.");
+		}
 	}
-	if (r)
-		return r;
-	if (e->positions) {
-		r = weave_flush(weave, error);
-		rows->position = base + (int32_t)e->position_span;
-	}
+	rows->media += base < 0;
 	item->rows = weave->first < rows->n ? rows->n - weave->first : 0;
 	return r;
 }
 
-static int rows_add_piece(struct weave *weave, const struct prompt_piece *piece, struct wire_error *error)
+static int rows_add_piece(struct weave *weave, const struct prompt_piece *piece, const struct prompt_piece *next,
+			  struct wire_error *error)
 {
 	struct request *request = weave->request;
 
 	if (piece->item >= 0)
-		return rows_add_item(weave, &request->items[piece->item], error);
+		return rows_add_item(weave, &request->items[piece->item], next, error);
 	if (piece->text)
 		return weave_text(weave, piece->text, strlen(piece->text), error);
 	int r = weave_flush(weave, error);
@@ -203,7 +233,7 @@ int rows_build(struct request *request, struct call *call, struct wire_error *er
 	int r = 0;
 
 	for (size_t i = 0; i < prompt->n && r == 0; i++)
-		r = rows_add_piece(&weave, &prompt->pieces[i], error);
+		r = rows_add_piece(&weave, &prompt->pieces[i], i + 1 < prompt->n ? &prompt->pieces[i + 1] : NULL, error);
 	if (r == 0)
 		r = weave_flush(&weave, error);
 	free(weave.text);

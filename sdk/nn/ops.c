@@ -248,12 +248,14 @@ struct ops_rope {
 static void ops_rope_rows(void *arg, size_t begin, size_t end)
 {
 	const struct ops_rope *o = arg;
+	const unsigned char *axis = o->rope->axis;
 	size_t half = o->rope->dim / 2;
 	float cosine[OPS_ROPE_MAX / 2], sine[OPS_ROPE_MAX / 2];
 
 	for (size_t r = begin; r < end; r++) {
 		for (size_t i = 0; i < half; i++) {
-			float angle = (float)o->position[r] * o->rope->inv_freq[i];
+			float angle = (float)(axis ? o->position[r * NN_ROPE_AXES + axis[i]] : o->position[r]) *
+				      o->rope->inv_freq[i];
 
 			cosine[i] = cosf(angle) * o->rope->attention_scale;
 			sine[i] = sinf(angle) * o->rope->attention_scale;

@@ -63,12 +63,15 @@ void nn_softmax(struct nn *c, struct nn_tensor x);
 struct nn_tensor nn_embed(struct nn *c, const struct nn_weight *table, const int32_t *ids, size_t n);
 
 /* Rotary positions, Su 2021: pairs (i, i + half) of each head ("rotate half"), or neighbours (interleaved). In place.
- * x is (T, heads * head_dim); inv_freq is [head_dim / 2]; position is [T]; `attention_scale` multiplies cos and sin. */
+ * x is (T, heads * head_dim); inv_freq is [head_dim / 2]; position is [T]; `attention_scale` multiplies cos and sin. With
+ * `axis`, position is [T][NN_ROPE_AXES], and pair i turns by component axis[i] of it (Wang 2024, M-RoPE). */
+enum { NN_ROPE_AXES = 4 };
 struct nn_rope {
 	const float *inv_freq;
 	float attention_scale;
 	int interleaved;
 	uint32_t dim; /* rotated part of a head, from its start */
+	const unsigned char *axis; /* [dim / 2], each below NN_ROPE_AXES; NULL: there is one */
 };
 void nn_rope(struct nn *c, struct nn_tensor x, const int32_t *position, uint32_t heads, const struct nn_rope *rope);
 /* The same by angles that the caller gives, of pictures' rows and columns: cosine, sine (T, dim / 2), 1 and 0 where a row is to stay. */

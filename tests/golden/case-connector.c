@@ -13,6 +13,8 @@ static const char *connector_plugin(const struct golden *g)
 		{ "idefics3 connector", "grid" },
 		{ "gemma3 connector", "grid" },
 		{ "internvl connector", "grid" },
+		{ "qwen2_vl connector", "merger" },
+		{ "qwen2_5_vl connector", "merger" },
 	};
 	const char *architecture = cJSON_GetStringValue(cJSON_GetObjectItem(g->info, "architecture"));
 
@@ -27,12 +29,13 @@ void case_connector(struct golden *g)
 	const struct golden_tensor *in = golden_tensor(&g->io, "F32", "in.features");
 	struct part p = { 0 };
 
-	if (!in || in->rank != 3) {
+	if (!in || (in->rank != 3 && in->rank != 2)) {
 		golden_fail(g, "io.safetensors has no in.features");
 		return;
 	}
 	if (!part_open(&p, g, connector_plugin(g), g->path, NULL, 1)) {
-		const uint32_t items = (uint32_t)in->shape[0], tokens = (uint32_t)in->shape[1], dim = (uint32_t)in->shape[2];
+		const uint32_t items = in->rank == 3 ? (uint32_t)in->shape[0] : 1;
+		const uint32_t tokens = (uint32_t)in->shape[in->rank - 2], dim = (uint32_t)in->shape[in->rank - 1];
 		const struct percept_features f = {
 			.size = sizeof(f), .data = in->data,
 			.layout = { .size = sizeof(f.layout), .items = items, .tokens = tokens, .dim = dim },

@@ -48,6 +48,8 @@ static const struct {
 	{ "idefics3 connector", case_connector },
 	{ "gemma3 connector", case_connector },
 	{ "internvl connector", case_connector },
+	{ "qwen2_vl connector", case_connector },
+	{ "qwen2_5_vl connector", case_connector },
 	{ "image decode", case_decode },
 	{ "image resize", case_resize },
 	{ "img_blip", case_image },

@@ -284,7 +284,7 @@ static void rope_turns_pairs(void **state)
 	for (int i = 0; i < TURNED / 2; i++)
 		inv_freq[i] = powf(10000.0f, -2.0f * (float)i / TURNED);
 	for (int interleaved = 0; interleaved < 2; interleaved++) {
-		struct nn_rope rope = { inv_freq, 0.75f, interleaved, TURNED };
+		struct nn_rope rope = { .inv_freq = inv_freq, .attention_scale = 0.75f, .interleaved = interleaved, .dim = TURNED };
 		struct nn c;
 
 		assert_true(naive_init(&c, 0));
@@ -311,6 +311,39 @@ static void rope_turns_pairs(void **state)
 		assert_int_equal(c.error, -EINVAL);
 		naive_fini(&c);
 	}
+}
+
+/* Each pair turns as if all turned by the component that it is given. */
+static void rope_turns_pairs_by_their_components(void **state)
+{
+	enum { T = 3, HEADS = 2, DIM = 16, TURNED = 12 };
+	const float inv_freq[TURNED / 2] = { 1, 0.5f, 0.25f, 0.125f, 0.0625f, 0.03125f };
+	const unsigned char axis[TURNED / 2] = { 0, 1, 1, 2, 2, 0 };
+	const int32_t positions[T][NN_ROPE_AXES] = { { 0, 3, 9, 0 }, { 5, 5, 5, 5 }, { 700, 2, 41, 0 } };
+	struct nn_rope rope = { .inv_freq = inv_freq, .attention_scale = 1, .dim = TURNED }, sections = rope;
+	struct nn c;
+
+	sections.axis = axis;
+	assert_true(naive_init(&c, 0));
+	struct nn_tensor x = nn_new(&c, T, HEADS * DIM), y;
+
+	naive_fill(x.data, T * HEADS * DIM, 4);
+	y = nn_copy(&c, x);
+	nn_rope(&c, y, positions[0], HEADS, &sections);
+	for (size_t a = 0; a < 3; a++) {
+		const int32_t one[T] = { positions[0][a], positions[1][a], positions[2][a] };
+		struct nn_tensor z = nn_copy(&c, x);
+
+		nn_rope(&c, z, one, HEADS, &rope);
+		for (size_t i = 0; i < T * HEADS * DIM; i++) {
+			const size_t d = i % DIM;
+
+			if (d >= TURNED || axis[d % (TURNED / 2)] == a)
+				assert_true(y.data[i] == z.data[i]);
+		}
+	}
+	assert_int_equal(c.error, 0);
+	naive_fini(&c);
 }
 
 static void activations_have_names(void **state)
@@ -374,6 +407,7 @@ int main(void)
 		cmocka_unit_test(embeddings_are_rows_of_the_table),
 		cmocka_unit_test(halves_are_widened_exactly),
 		cmocka_unit_test(rope_turns_pairs),
+		cmocka_unit_test(rope_turns_pairs_by_their_components),
 		cmocka_unit_test(activations_have_names),
 		cmocka_unit_test(patches_are_rows_of_the_picture),
 		cmocka_unit_test(a_grid_of_its_own_size_stays),

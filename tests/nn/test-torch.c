@@ -99,7 +99,7 @@ static struct nn_tensor run_rope(struct nn *c, struct nn_tensor x, int interleav
 {
 	const float inv_freq[] = { 1.0f, 0.1f, 0.01f, 0.001f };
 	const int32_t position[] = { 0, 1, 2, 3, 4, 5, 0, 1, 2, 3, 4, 5 };
-	struct nn_rope rope = { inv_freq, 1.0f, interleaved, 8 };
+	struct nn_rope rope = { .inv_freq = inv_freq, .attention_scale = 1, .interleaved = interleaved, .dim = 8 };
 
 	nn_rope(c, x, position, 1, &rope);
 	return x;

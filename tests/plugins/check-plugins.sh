@@ -11,6 +11,7 @@ for plugin in "$build"/plugins/.libs/*.so; do
 	dinov2.so) model=tests/goldens/vis_dinov2 ;;
 	vit.so) model=tests/goldens/vis_vit_interp ;;
 	grid.so) model=tests/goldens/conn_idefics3 ;;
+	merger.so) model=tests/goldens/conn_qwen2vl_merger ;;
 	*) model=models/tiny-llava ;;
 	esac
 	if "$build/percept" check --model "$top/$model" "$plugin" >"$log" 2>&1; then

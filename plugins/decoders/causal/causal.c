@@ -84,7 +84,8 @@ static int causal_info(void *decoder, struct percept_decoder_info *info)
 		.size = sizeof(*info),
 		.capabilities = PERCEPT_CAN_EMBEDDINGS | PERCEPT_CAN_BIDIRECTIONAL | PERCEPT_CAN_FORK | PERCEPT_CAN_TRIM |
 				PERCEPT_CAN_HOOK_LAYERS | PERCEPT_CAN_HIDDEN |
-				(d->model.family->project ? 0 : PERCEPT_CAN_HOOK_PROJECT),
+				(d->model.family->project ? 0 : PERCEPT_CAN_HOOK_PROJECT) |
+				(d->model.rope[0].axis ? PERCEPT_CAN_MROPE : 0),
 		.vocab = s->vocab, .d_model = s->d_model, .n_layers = s->n_layers, .context = s->context,
 		.max_batch = d->max_batch, .n_end = d->model.n_end, .end = d->model.end, .start = -1, .n_heads = s->n_heads,
 		.family = d->model.family->name, .identity = d->identity, .weight_bytes = d->model.weight_bytes,
@@ -101,7 +102,7 @@ static const char *causal_row_fault(const struct causal *d, const struct percept
 		return "its token is not of the vocabulary";
 	if (row->token < 0 && !row->embedding)
 		return "it has neither a token nor an embedding";
-	if (row->position[0] < 0)
+	if (row->position[0] < 0 || (d->model.rope[0].axis && (row->position[1] < 0 || row->position[2] < 0)))
 		return "its position is negative";
 	if (row->adapter)
 		return "it names an adapter, and this decoder takes none";
@@ -276,5 +277,5 @@ static const struct percept_decoder ops = {
 };
 const struct percept_plugin percept_plugin = {
 	.size = sizeof(percept_plugin), .abi = PERCEPT_ABI, .kind = PERCEPT_DECODER, .name = "causal", .version = "0.1.0",
-	.license = "Apache-2.0", .summary = "Causal language models: LLaMA, Mistral, Mixtral, Qwen, Gemma, Phi-3, GPT-2, OPT, MPT, DeepSeek-V2", .ops = &ops,
+	.license = "Apache-2.0", .summary = "Causal language models: LLaMA, Mistral, Mixtral, Qwen, Qwen2-VL, Gemma, Phi-3, GPT-2, OPT, MPT, DeepSeek-V2", .ops = &ops,
 };

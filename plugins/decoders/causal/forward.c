@@ -12,6 +12,7 @@ struct forward {
 	struct causal *d;
 	const struct percept_batch *batch;
 	const int32_t *positions; /* [T] */
+	const int32_t *axes;      /* [T][NN_ROPE_AXES] where positions have several components; else NULL */
 	uint32_t *index, *visible; /* [T] each row's place in its sequence, and how many rows of it it sees */
 	uint32_t *first;          /* [T] in layers with a window: the first row that it sees */
 	const int32_t *far;       /* [T] 1: its sequence is beyond the length that the positions were trained for; NULL: none is */
@@ -130,11 +131,14 @@ static struct nn_tensor forward_project(struct forward *f, uint32_t layer, enum 
 static void forward_rotate(struct forward *f, const struct layer *l, struct nn_tensor x, uint32_t heads)
 {
 	const struct model *m = &f->d->model;
+	const int32_t *positions = f->axes ? f->axes : f->positions;
+	const uint32_t each = f->axes ? NN_ROPE_AXES : 1;
 
 	for (uint32_t t = 0; f->far && t < x.rows; t++)
-		nn_rope(f->c, nn_rows(x, t, 1), f->positions + t, heads, f->far[t] ? &m->rope_long[l->rope] : &m->rope[l->rope]);
+		nn_rope(f->c, nn_rows(x, t, 1), positions + (size_t)t * each, heads,
+			f->far[t] ? &m->rope_long[l->rope] : &m->rope[l->rope]);
 	if (!f->far)
-		nn_rope(f->c, x, f->positions, heads, &m->rope[l->rope]);
+		nn_rope(f->c, x, positions, heads, &m->rope[l->rope]);
 }
 
 /* q, k, v (T, heads * dim) of a block's normed input, with what tells their positions. */
@@ -273,14 +277,18 @@ static void forward_place(struct forward *f, const struct place *places)
 {
 	const uint32_t n = f->batch->n, window = f->d->model.shape.window;
 	int32_t *positions = nn_memory(f->c, n, sizeof(*positions));
+	int32_t *axes = f->d->model.rope[0].axis ? nn_memory(f->c, n, NN_ROPE_AXES * sizeof(*axes)) : NULL;
 
 	f->index = nn_memory(f->c, n, sizeof(*f->index));
 	f->visible = nn_memory(f->c, n, sizeof(*f->visible));
 	f->first = nn_memory(f->c, n, sizeof(*f->first));
 	f->positions = positions;
+	f->axes = axes;
 	forward_lists(f, places);
 	for (uint32_t t = 0; !f->c->error && t < n; t++) {
 		positions[t] = f->batch->rows[t].position[0];
+		if (axes)
+			memcpy(axes + (size_t)t * NN_ROPE_AXES, f->batch->rows[t].position, NN_ROPE_AXES * sizeof(*axes));
 		f->index[t] = places[t].index;
 		f->visible[t] = places[t].visible;
 		f->first[t] = places[t].index + 1 > window ? places[t].index + 1 - window : 0;

@@ -10,7 +10,7 @@
 
 struct family;
 
-enum { MODEL_DIM_MAX = 1 << 20, MODEL_ROPES = 2, MODEL_RECODED = 16 };
+enum { MODEL_DIM_MAX = 1 << 20, MODEL_ROPES = 2, MODEL_AXES = 3, MODEL_RECODED = 16 };
 
 /* The numbers of a model, read from its configuration. */
 struct shape {
@@ -176,6 +176,9 @@ int model_windows(struct model *m, const cJSON *config, uint32_t pattern, struct
 /* m->rope[i]: plain, linear, llama3, yarn, longrope. `scaling` (may be NULL: plain) holds the parameters: rope_parameters of
  * transformers 5, rope_scaling, or all of a GGUF file's configuration; `theta` is the base where it names none. */
 int model_rope(struct model *m, uint32_t i, const cJSON *scaling, double theta, struct nn_error *error);
+/* m->rope[i].axis: pairs turn by the components 0, 1, 2, 0 ... of a row's positions, as many by each as the lists in turn say:
+ * `sections` [n], which sum to the pairs that there are. */
+int model_rope_axes(struct model *m, uint32_t i, const double *sections, uint32_t n, struct nn_error *error);
 /* That object of a configuration. */
 const cJSON *model_rope_scaling(const struct model *m, const cJSON *config);
 /* What the family does, or model_rope() for m->rope[0]. */

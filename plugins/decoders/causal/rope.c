@@ -158,6 +158,7 @@ static const struct {
 } rope_types[] = {
 	{ "default", rope_plain },
 	{ "none", rope_plain },
+	{ "mrope", rope_plain },   /* the sections are the family's to read */
 	{ "dynamic", rope_plain }, /* scales only beyond the context it was trained with, which is not entered */
 	{ "linear", rope_linear },
 	{ "llama3", rope_llama3 },
@@ -211,6 +212,29 @@ int model_rope(struct model *m, uint32_t i, const cJSON *scaling, double theta, 
 	if (scale(&w) || error->code || rope_set(&w, w.f, &m->rope[i]))
 		return error->code;
 	return w.f_long ? rope_set(&w, w.f_long, &m->rope_long[i]) : 0;
+}
+
+int model_rope_axes(struct model *m, uint32_t i, const double *sections, uint32_t n, struct nn_error *error)
+{
+	const uint32_t half = m->shape.rope_dim / 2;
+	unsigned char *axis = nn_checkpoint_alloc(m->checkpoint, half + 1);
+	uint32_t at = 0;
+
+	if (!axis)
+		return nn_fail(error, -ENOMEM, "Memory is out.");
+	for (uint32_t k = 0; k < n; k++) {
+		if (!(sections[k] >= 0 && sections[k] <= half - at) || sections[k] != floor(sections[k]))
+			return nn_fail(error, -EINVAL, "config.json: the sections of the rotary positions are not whole numbers that "
+				       "sum to %u.", half);
+		memset(axis + at, k % MODEL_AXES, (size_t)sections[k]);
+		at += (uint32_t)sections[k];
+	}
+	if (at != half)
+		return nn_fail(error, -EINVAL, "config.json: the sections of the rotary positions sum to %u instead of %u.", at, half);
+	m->rope[i].axis = axis;
+	if (m->rope_long[i].inv_freq)
+		m->rope_long[i].axis = axis;
+	return 0;
 }
 
 const cJSON *model_rope_scaling(const struct model *m, const cJSON *config)

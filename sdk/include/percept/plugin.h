@@ -250,7 +250,8 @@ enum percept_piece_kind {
 	PERCEPT_PIECE_TEXT = 2, /* `text`, tokenised by the host with special tokens recognised: "<start_of_image>" */
 };
 
-/* One stretch of what enters the prompt in an item's place. */
+/* One stretch of what enters the prompt in an item's place. A special token at its beginning or end, as a piece of its own, is
+ * left out where the prompt has it around the item already: a chat template may have put it. */
 struct percept_piece {
 	enum percept_piece_kind kind;
 	uint32_t first, count;
@@ -266,9 +267,10 @@ struct percept_embeddings {
 	uint32_t n_pieces; /* 0: all rows in order, nothing around them */
 	const float *data; /* [n][dim] */
 	const struct percept_piece *pieces;
-	/* [n][4], counted from the item's first position; NULL: one position a row. M-RoPE: temporal, height, width, 0. */
+	/* [n][4], counted from the position of the item's first row; NULL: one position a row. M-RoPE: temporal, height,
+	 * width, 0. */
 	const int32_t *positions;
-	/* With `positions`: how far the text after the item moves on. */
+	/* With `positions`: how far from there the text behind the item's last row stands. */
 	uint32_t position_span;
 	uint32_t reserved;
 };

@@ -2,7 +2,7 @@
  * have. */
 #include "plugins/decoders/causal/families/families.h"
 
-static int qwen2_configure(struct model *m, const cJSON *config, struct nn_error *error)
+int qwen2_configure(struct model *m, const cJSON *config, struct nn_error *error)
 {
 	const uint32_t first = (uint32_t)nn_config_int(config, "max_window_layers", 0, 0, INT32_MAX, error);
 
@@ -26,7 +26,7 @@ static int qwen2_moe_configure(struct model *m, const cJSON *config, struct nn_e
 	return error->code;
 }
 
-static void qwen2_load(struct model *m, struct layer *layer, uint32_t i)
+void qwen2_load(struct model *m, struct layer *layer, uint32_t i)
 {
 	const struct shape *s = &m->shape;
 
