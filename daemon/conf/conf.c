@@ -165,6 +165,7 @@ cJSON *conf_assistant_json(const struct conf *conf, const struct conf_assistant 
 	cJSON *object = cJSON_CreateObject();
 	json_put(&object, "name", cJSON_CreateString(a->name));
 	json_put(&object, "model", json_text(a->model));
+	json_put(&object, "mmproj", json_text(a->mmproj));
 	json_put(&object, "instructions", json_text(a->instructions));
 	json_put(&object, "context", cJSON_CreateNumber((double)a->context));
 	json_put(&object, "plugin_path", json_folders(conf->plugin_path));

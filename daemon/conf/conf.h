@@ -44,12 +44,13 @@ struct conf_part {
 struct conf_assistant {
 	char *name;
 	char *model;        /* a bundle: resolved, absolute (as written if it was not found and nobody wrote it); NULL: none */
+	char *mmproj;       /* the GGUF file of its picture tower: resolved, absolute; or "none"; NULL: the one beside the model */
 	char *instructions; /* NULL: none */
 	uint64_t context;   /* 0: the model's own */
 	uint64_t autoload;
 	struct conf_part *parts;
 	size_t n_parts;
-	int line, model_line; /* 0: nobody wrote it */
+	int line, model_line, mmproj_line; /* 0: nobody wrote it */
 };
 
 /* Owns all that it points to. Never changed once loaded. */

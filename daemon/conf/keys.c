@@ -50,6 +50,7 @@ const struct conf_key conf_keys[] = {
 	DAEMON("media_memory", media_memory, CONF_SIZE, 16 * MIB, 64 * GIB, "2G", "that a media worker may use"),
 	DAEMON("background", media_background, CONF_COLOUR, 0, 0xffffff, "none", "laid under transparent pictures"),
 	ASSISTANT("model", model, CONF_MODEL, 0, 0, NULL, "a bundle: several parts in one folder"),
+	ASSISTANT("mmproj", mmproj, CONF_MODEL, 0, 0, NULL, "the GGUF file of the model's picture tower, or none"),
 	ASSISTANT("instructions", instructions, CONF_TEXT, 0, 0, NULL, "system text, before a request's own"),
 	ASSISTANT("context", context, CONF_AUTO, 16, 16777216, "auto", "tokens of a conversation"),
 	ASSISTANT("autoload", autoload, CONF_YES, 0, 1, "yes", "start it with the daemon"),

@@ -253,7 +253,7 @@ static int key_set(struct parse *p, const char *name, const char *value)
 			return parse_fail(p, "%s is there twice in this section; expected it once", name);
 	p->seen[p->n_seen++] = key;
 	if (key->type == CONF_MODEL)
-		p->assistant->model_line = p->line;
+		*(strcmp(name, "mmproj") == 0 ? &p->assistant->mmproj_line : &p->assistant->model_line) = p->line;
 	p->last = key;
 	snprintf(plain, sizeof(plain), "%s", value);
 	value_unquote(plain);
@@ -308,6 +308,8 @@ static int finish_assistant(struct parse *p, struct conf_assistant *a, bool reso
 	if (!decoder)
 		return parse_fail(p, "[assistant %s] has no decoder; expected model = BUNDLE or decoder = PLUGIN", a->name);
 	int rc = resolve ? resolve_model(p, &a->model, a->model_line) : 0;
+	if (rc == 0 && resolve && a->mmproj && strcmp(a->mmproj, "none") != 0)
+		rc = resolve_model(p, &a->mmproj, a->mmproj_line);
 	for (size_t i = 0; i < a->n_parts && rc == 0 && resolve; i++)
 		rc = resolve_model(p, &a->parts[i].model, a->parts[i].line);
 	return rc;

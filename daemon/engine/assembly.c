@@ -8,6 +8,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/engine/bundle.h"
+#include "sdk/nn/gguf.h"
 
 /* Beside the running requests: finished ones whose rows may serve as somebody's prefix. */
 #define ASSEMBLY_KEPT 32
@@ -161,6 +162,14 @@ static int assembly_open_parts(struct assembly *assembly, cJSON *rows, const cJS
 	return r;
 }
 
+/* The GGUF file that pictures go through; NULL: none. */
+static const char *assembly_tower(const struct assembly *assembly)
+{
+	const struct part *connector = assembly->lanes[0].connector;
+
+	return connector && connector->model && nn_gguf_is_path(connector->model) ? connector->model : NULL;
+}
+
 int assembly_open(struct assembly *assembly, const cJSON *resolved, const char *program, struct call *call,
 		  struct wire_error *error)
 {
@@ -173,7 +182,7 @@ int assembly_open(struct assembly *assembly, const cJSON *resolved, const char *
 	};
 	if (!assembly->name && !(assembly->name = strdup("default")))
 		return wire_error_set(error, WIRE_INTERNAL, "Memory is out.");
-	cJSON *rows = bundle_parts(assembly->model, cJSON_GetObjectItemCaseSensitive(resolved, "parts"), error);
+	cJSON *rows = bundle_parts(assembly->model, assembly_text_of(resolved, "mmproj"), cJSON_GetObjectItemCaseSensitive(resolved, "parts"), error);
 	int r = rows ? assembly_open_parts(assembly, rows, resolved, program, call, error) : error->code;
 
 	cJSON_Delete(rows);
@@ -181,7 +190,7 @@ int assembly_open(struct assembly *assembly, const cJSON *resolved, const char *
 		r = assembly_check(assembly, error);
 	if (r == 0)
 		r = text_open(&assembly->text, assembly->ops, assembly->decoder->instance, assembly->decoder->plugin.api->name,
-			      assembly->decoder->model ? assembly->decoder->model : assembly->model, error);
+			      assembly->decoder->model ? assembly->decoder->model : assembly->model, assembly_tower(assembly), error);
 	if (r)
 		assembly_close(assembly);
 	return r;

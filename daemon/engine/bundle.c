@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/engine/bundle-pair.h"
 #include "daemon/engine/json-file.h"
 #include "sdk/nn/gguf.h"
 
@@ -79,13 +80,15 @@ static cJSON *bundle_role(const cJSON *parts, const char *role)
 	return NULL;
 }
 
-/* The bundle's own parts, as far as nothing overrides them. */
+/* The bundle's own parts, as far as nothing overrides them. A GGUF file that has a configuration is a picture tower's. */
 static void bundle_fill(const struct bundle *bundle, const cJSON *config, const char *model, cJSON *all)
 {
 	for (size_t i = 0; i < BUNDLE_PARTS && bundle->parts[i].role; i++) {
 		const char *plugin = bundle->parts[i].plugin;
 		cJSON *part = bundle_role(all, bundle->parts[i].role);
 
+		if (config && nn_gguf_is_path(model) && strcmp(bundle->parts[i].role, "decoder") == 0)
+			continue;
 		if (part && bundle_text_of(part, "model")[0] == 0) {
 			cJSON_DeleteItemFromObjectCaseSensitive(part, "model");
 			cJSON_AddStringToObject(part, "model", model);
@@ -100,35 +103,50 @@ static void bundle_fill(const struct bundle *bundle, const cJSON *config, const 
 	}
 }
 
-/* A GGUF file holds a text model. */
 static const struct bundle *bundle_of(const char *model, const cJSON *config)
 {
-	if (nn_gguf_is_path(model))
-		return &bundle_text;
-	return config ? bundle_find(config) : NULL;
+	if (config)
+		return bundle_find(config);
+	return nn_gguf_is_path(model) ? &bundle_text : NULL;
 }
 
-cJSON *bundle_parts(const char *model, const cJSON *parts, struct wire_error *error)
+/* The parts that one model holds. 0 or *error. */
+static int bundle_add(const char *model, cJSON *all, struct wire_error *error)
+{
+	cJSON *config = json_file_read(model, "config.json");
+	const struct bundle *bundle = bundle_of(model, config);
+
+	if (bundle) {
+		bundle_fill(bundle, config, model, all);
+		cJSON_Delete(config);
+		return 0;
+	}
+	if (config)
+		wire_error_set(error, WIRE_MODEL, "%s is a model of type \"%.64s\", which is none of the bundles that are known.",
+			       model, bundle_text_of(config, "model_type"));
+	else
+		wire_error_set(error, WIRE_MODEL, "%s/config.json is missing or is no JSON: a model is a directory with that file or with "
+			       "GGUF files, or a .gguf file.", model);
+	wire_error_string(error, "file", model);
+	wire_error_string(error, "reason", config ? "unknown model_type" : "no config.json");
+	cJSON_Delete(config);
+	return error->code;
+}
+
+cJSON *bundle_parts(const char *model, const char *mmproj, const cJSON *parts, struct wire_error *error)
 {
 	cJSON *all = cJSON_IsArray(parts) ? cJSON_Duplicate(parts, 1) : cJSON_CreateArray();
-	cJSON *config = model ? json_file_read(model, "config.json") : NULL;
-	const struct bundle *bundle = model ? bundle_of(model, config) : NULL;
+	struct bundle_pair pair;
+	int r = bundle_pair_find(&pair, model, mmproj, error);
 
-	if (model && !bundle) {
-		if (config)
-			wire_error_set(error, WIRE_MODEL, "%s is a model of type \"%.64s\", which is none of the bundles that are known.",
-				       model, bundle_text_of(config, "model_type"));
-		else
-			wire_error_set(error, WIRE_MODEL,
-				       "%s/config.json is missing or is no JSON: a model is a directory with that file, or a .gguf file.",
-				       model);
-		wire_error_string(error, "file", model);
-		wire_error_string(error, "reason", config ? "unknown model_type" : "no config.json");
-		cJSON_Delete(all);
-		all = NULL;
-	} else if (bundle) {
-		bundle_fill(bundle, config, model, all);
-	}
-	cJSON_Delete(config);
-	return all;
+	/* The tower first: its parts are not the other model's. */
+	if (r == 0 && pair.tower)
+		r = bundle_add(pair.tower, all, error);
+	if (r == 0 && (pair.text || (model && !pair.tower)))
+		r = bundle_add(pair.text ? pair.text : model, all, error);
+	bundle_pair_fini(&pair);
+	if (r == 0)
+		return all;
+	cJSON_Delete(all);
+	return NULL;
 }

@@ -7,14 +7,19 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "sdk/nn/mmproj.h"
+
 #define JSON_FILE_MAX (16 * 1024 * 1024)
 
 cJSON *json_file_read(const char *directory, const char *name)
 {
 	char *path = NULL, *text = NULL;
 	cJSON *json = NULL;
+	struct nn_error ignored = {0};
 	struct stat st;
 
+	if (nn_gguf_is_path(directory))
+		return nn_mmproj_json(directory, name, &ignored);
 	if (asprintf(&path, "%s/%s", directory, name) < 0)
 		return NULL;
 	FILE *file = stat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size <= JSON_FILE_MAX ? fopen(path, "re") : NULL;

@@ -4,7 +4,8 @@
 
 #include <cjson/cJSON.h>
 
-/* DIRECTORY/NAME, or NULL if it is not there, larger than 16 MiB, or no JSON. One thread at a time. */
+/* DIRECTORY/NAME, or NULL if it is not there, larger than 16 MiB, or no JSON. Of a picture tower's GGUF file
+ * what stands in that file's place. One thread at a time. */
 cJSON *json_file_read(const char *directory, const char *name);
 /* The directory itself, or a file's directory; malloc'ed. */
 char *json_file_directory(const char *path);

@@ -130,7 +130,7 @@ static int text_open_template(struct text *text, const char *directory, struct w
 	return text->chat ? 0 : text_bad_model(error, directory, why.text);
 }
 
-static int text_open_directory(struct text *text, const char *directory, struct wire_error *error)
+static int text_open_directory(struct text *text, const char *directory, const char *tower, struct wire_error *error)
 {
 	static const char *const files[] = {"tokenizer_config.json", "special_tokens_map.json", "processor_config.json"};
 	struct nn_error why = {0};
@@ -146,7 +146,11 @@ static int text_open_directory(struct text *text, const char *directory, struct 
 		cJSON_Delete(json);
 	}
 	text_name_ends(text);
-	cJSON *config = json_file_read(directory, "config.json");
+	cJSON *config = tower ? json_file_read(tower, "config.json") : NULL;
+
+	text_read_names(text, config);
+	cJSON_Delete(config);
+	config = json_file_read(directory, "config.json");
 
 	for (size_t i = 0; i < TEXT_MEDIA; i++)
 		text->media[i] = text_media_token(text, config, text_media_names[i]);
@@ -156,7 +160,7 @@ static int text_open_directory(struct text *text, const char *directory, struct 
 }
 
 int text_open(struct text *text, const struct percept_decoder *ops, void *decoder, const char *plugin, const char *model,
-	      struct wire_error *error)
+	      const char *tower, struct wire_error *error)
 {
 	int own = PERCEPT_HAS(ops, piece) && ops->tokenize && ops->piece, r = 0;
 
@@ -170,7 +174,7 @@ int text_open(struct text *text, const struct percept_decoder *ops, void *decode
 
 	if (!directory)
 		return text_bad_model(error, plugin, "The decoder has no tokenizer of its own and no model= whose directory has one.");
-	r = text_open_directory(text, directory, error);
+	r = text_open_directory(text, directory, tower, error);
 	free(directory);
 	if (r)
 		text_close(text);

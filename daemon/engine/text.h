@@ -24,9 +24,10 @@ struct text {
 	int32_t start;                    /* the token that a prompt begins with; -1: none */
 	cJSON *names;                     /* bos_token, eos_token ... as templates want them */
 };
-/* From the decoder's own functions or its model's directory `model` (may be NULL). 0, or *error (-32015). [worker] */
+/* From the decoder's own functions or its model's directory `model` (may be NULL); `tower`: the GGUF file of the pictures' parts, which
+ * knows what their tokens are called; NULL: none. 0, or *error (-32015). [worker] */
 int text_open(struct text *text, const struct percept_decoder *ops, void *decoder, const char *plugin, const char *model,
-	      struct wire_error *error);
+	      const char *tower, struct wire_error *error);
 void text_close(struct text *text);
 /* Appends the ids of `bytes` to *ids; `special`: special tokens in it are recognised. 0, or *error. [worker] */
 int text_encode(const struct text *text, struct call *call, const char *bytes, size_t n, int special, struct nn_ids *ids,

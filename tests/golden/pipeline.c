@@ -48,7 +48,7 @@ int pipeline_open(struct pipeline *p, struct golden *g, const char *model)
 		golden_fail(g, "config.json names no image token");
 		return -1;
 	}
-	cJSON *parts = bundle_parts(model, NULL, &why);
+	cJSON *parts = bundle_parts(model, NULL, NULL, &why);
 	int failed = !parts || pipeline_part(&p->encoder, g, parts, "image.encoder") ||
 		     pipeline_part(&p->connector, g, parts, "image.connector") || run_open(&p->decoder, g, model);
 

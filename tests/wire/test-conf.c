@@ -242,12 +242,13 @@ static void the_file_is_found(void **state)
 
 static void the_resolved_assistant_is_json(void **state)
 {
-	struct conf *conf = parse_good("[daemon]\nthreads = 4\ncache = 1M\nplugins = /p\n[assistant a]\nmodel = m\ninstructions = \"Hi\"\n"
+	struct conf *conf = parse_good("[daemon]\nthreads = 4\ncache = 1M\nplugins = /p\n[assistant a]\nmodel = m\nmmproj = p\ninstructions = \"Hi\"\n"
 				       "decoder = causal model=x y=1\n");
 	cJSON *json = conf_assistant_json(conf, &conf->assistants[0]);
 	assert_non_null(json);
 	assert_string_equal(cJSON_GetStringValue(wire_member(json, "name")), "a");
 	assert_string_equal(cJSON_GetStringValue(wire_member(json, "model")), "m");
+	assert_string_equal(cJSON_GetStringValue(wire_member(json, "mmproj")), "p");
 	assert_string_equal(cJSON_GetStringValue(wire_member(json, "instructions")), "Hi");
 	assert_int_equal(wire_member(json, "context")->valueint, 0);
 	assert_int_equal(wire_member(json, "threads")->valueint, 4);
