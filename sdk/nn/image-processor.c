@@ -21,6 +21,10 @@ static const struct image_kind processor_kinds[] = {
 	{"LlavaImage", &image_single, 1, 1, 1, 0, 224, NN_BICUBIC, OPENAI_MEAN, OPENAI_STD},
 	{"Siglip", &image_single, 0, 0, 0, 0, 224, NN_BICUBIC, HALF, HALF},
 	{"Blip", &image_single, 0, 0, 0, 0, 384, NN_BICUBIC, OPENAI_MEAN, OPENAI_STD},
+	{"Idefics3", &image_split, 0, 0, 0, 0, 364, NN_LANCZOS, HALF, HALF},
+	{"SmolVLM", &image_split, 0, 0, 0, 0, 364, NN_LANCZOS, HALF, HALF},
+	{"Gemma3", &image_crops, 0, 0, 0, 0, 224, NN_BILINEAR, HALF, HALF},
+	{"GotOcr2", &image_tiling, 0, 0, 0, 0, 384, NN_BICUBIC, OPENAI_MEAN, OPENAI_STD},
 	{"IdeficsImage", &image_single, 0, 0, 0, 0, 224, NN_BICUBIC, OPENAI_MEAN, OPENAI_STD},
 	{"ConvNext", &image_convnext, 1, 0, 0, 1, 384, NN_BILINEAR, IMAGENET_MEAN, IMAGENET_STD},
 	{"ViT", &image_single, 0, 0, 0, 0, 224, NN_BILINEAR, HALF, HALF},
@@ -98,7 +102,12 @@ int nn_image_processor_load(struct nn_image_processor *p, const char *directory,
 	const uint64_t digest = processor_digest(text.data, failed ? 0 : text.n, image_size);
 
 	text_free(&text);
-	failed = processor_read(p, cJSON_GetObjectItemCaseSensitive(root, "image_processor"), image_size, error);
+	cJSON *inner = cJSON_GetObjectItemCaseSensitive(root, "image_processor");
+	cJSON *class = cJSON_GetObjectItemCaseSensitive(root, "processor_class");
+
+	if (cJSON_IsObject(inner) && class && !cJSON_HasObjectItem(inner, class->string))
+		cJSON_AddItemReferenceToObject(inner, class->string, class);
+	failed = processor_read(p, inner, image_size, error);
 	p->digest = digest;
 	cJSON_Delete(root);
 	return failed;

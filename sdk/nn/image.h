@@ -37,6 +37,10 @@ struct nn_image_processor {
 	uint8_t background[3];           /* of do_pad, LLaVA's square: int(mean * 255) */
 	struct nn_pinpoint pinpoints[NN_PINPOINTS_MAX]; /* LLaVA-NeXT: sizes that a picture may become */
 	uint32_t n_pinpoints;
+	int divide;                      /* a picture becomes several pieces, as its kind has it */
+	uint32_t longest_edge, tile;     /* Idefics3: of the first resize, 0: size is exact; both sides of a tile */
+	uint32_t pieces_least, pieces_most, crop_least; /* InternVL, Gemma 3: tiles or cuts, the overview not counted; a cut's sides */
+	double ratio_least;              /* Gemma 3: of the sides, from where on a picture is cut */
 };
 /* `path`: a model directory. `image_size` is used for sizes the file leaves out; without a file CLIP's values hold. */
 int nn_image_processor_load(struct nn_image_processor *p, const char *directory, uint32_t image_size, struct nn_error *error);

@@ -22,6 +22,7 @@ struct nn_tiles {
 	uint32_t overview;                          /* enum percept_overview: which piece is the whole picture */
 	uint32_t original_width, original_height;
 	uint32_t unpadded_width, unpadded_height;   /* the part of the tile grid that is picture, in pixels; 0: all */
+	uint32_t resized_width, resized_height;     /* of the whole picture on the way, for kinds that resize twice; else 0 */
 	const float *pixels;                        /* [n][3][height][width] in the computation's arena; NULL: only planned */
 };
 

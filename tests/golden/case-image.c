@@ -67,6 +67,49 @@ static void image_sizes(struct golden *g, const char *name, const struct nn_tile
 	golden_check_ids(g, name, got, 2, want->data, want->n);
 }
 
+/* One number for the picture. */
+static void image_number(struct golden *g, const char *name, uint32_t number)
+{
+	const struct golden_tensor *want = golden_tensor(&g->io, "I32", "%s", name);
+	const int32_t got = (int32_t)number;
+
+	if (want)
+		golden_check_ids(g, name, &got, 1, want->data, want->n);
+}
+
+/* Idefics3 says 0 x 0 where a picture is not divided. */
+static void image_rows(struct golden *g, const char *name, const struct nn_tiles *t)
+{
+	image_number(g, name, t->n > 1 ? t->grid_rows : 0);
+}
+
+static void image_cols(struct golden *g, const char *name, const struct nn_tiles *t)
+{
+	image_number(g, name, t->n > 1 ? t->grid_cols : 0);
+}
+
+static void image_crops(struct golden *g, const char *name, const struct nn_tiles *t)
+{
+	image_number(g, name, t->n - 1);
+}
+
+static void image_patches(struct golden *g, const char *name, const struct nn_tiles *t)
+{
+	image_number(g, name, t->n);
+}
+
+/* Pieces are whole: nothing of them is padding. */
+static void image_attention_mask(struct golden *g, const char *name, const struct nn_tiles *t)
+{
+	const struct golden_tensor *want = golden_tensor(&g->io, "I32", "%s", name);
+	const size_t n = (size_t)t->n * t->width * t->height;
+	int whole = want && want->n == n;
+
+	for (size_t i = 0; whole && i < n; i++)
+		whole = ((const int32_t *)want->data)[i] == 1;
+	golden_verdict(g, name, whole);
+}
+
 /* What a processor returns for the picture "in.X" as "out.X.NAME", where the case has it. */
 static const struct {
 	const char *name;
@@ -74,6 +117,11 @@ static const struct {
 } image_outputs[] = {
 	{ "pixel_values", image_pixel_values },
 	{ "image_sizes", image_sizes },
+	{ "rows", image_rows },
+	{ "cols", image_cols },
+	{ "num_crops", image_crops },
+	{ "num_patches", image_patches },
+	{ "pixel_attention_mask", image_attention_mask },
 };
 
 static void image_one(struct golden *g, const struct nn_image_processor *p, const struct golden_tensor *in)

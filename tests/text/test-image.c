@@ -216,6 +216,9 @@ static void test_stop_and_memory(void **state)
 	free(rgb);
 }
 
+#define TEST_SPLIT "{\"image_processor_type\": \"SmolVLMImageProcessor\", "
+#define TEST_CROPS "{\"image_processor_type\": \"Gemma3ImageProcessor\", "
+#define TEST_TILING "{\"image_processor_type\": \"GotOcr2ImageProcessor\", "
 #define TEST_NEXT "{\"image_processor_type\": \"LlavaNextImageProcessor\", "
 
 static void test_config_refusals(void **state)
@@ -250,6 +253,22 @@ static void test_config_refusals(void **state)
 		{TEST_NEXT "\"image_grid_pinpoints\": [[1792, 1792]]}", "at most 63 tiles"},
 		{TEST_NEXT "\"image_grid_pinpoints\": [[14336, 14336]]}", "at most 63 tiles"},
 		{TEST_NEXT "\"size\": 16384}", "size"},
+		{TEST_SPLIT "\"max_image_size\": {\"longest_edge\": 0}}", "max_image_size"},
+		{TEST_SPLIT "\"max_image_size\": {}}", "max_image_size"},
+		{TEST_SPLIT "\"max_image_size\": -28}", "max_image_size"},
+		{TEST_SPLIT "\"size\": {\"longest_edge\": 1e6}}", "size"},
+		{TEST_SPLIT "\"size\": {\"height\": 3}}", "size"},
+		{TEST_SPLIT "\"size\": 28}", "size"},
+		{TEST_SPLIT "\"do_image_splitting\": 1}", "do_image_splitting"},
+		{TEST_CROPS "\"pan_and_scan_min_crop_size\": 0}", "pan_and_scan_min_crop_size"},
+		{TEST_CROPS "\"pan_and_scan_max_num_crops\": 64}", "pan_and_scan_max_num_crops"},
+		{TEST_CROPS "\"pan_and_scan_max_num_crops\": -1}", "pan_and_scan_max_num_crops"},
+		{TEST_CROPS "\"pan_and_scan_min_ratio_to_activate\": \"x\"}", "pan_and_scan_min_ratio_to_activate"},
+		{TEST_TILING "\"max_patches\": 0}", "max_patches"},
+		{TEST_TILING "\"max_patches\": 1000000}", "max_patches"},
+		{TEST_TILING "\"min_patches\": 1.5}", "min_patches"},
+		{TEST_TILING "\"size\": {\"height\": 16384, \"width\": 16384}}", "size"},
+		{TEST_TILING "\"size\": {\"shortest_edge\": 20}}", "size"},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -297,6 +316,68 @@ static void test_anyres_asks(void **state)
 		assert_int_equal(t.overview, t.n > 1 ? PERCEPT_OVERVIEW_FIRST : PERCEPT_OVERVIEW_NONE);
 		assert_null(t.pixels);
 	}
+}
+
+/* What a request asks for chooses among the divisions of the other kinds. */
+static void test_division_asks(void **state)
+{
+	static const struct {
+		const char *folder;
+		struct nn_tiles_ask ask;
+		uint32_t width, height, n, rows, cols;
+	} cases[] = {
+		{"img_smolvlm", {0}, 60, 64, 17, 4, 4},
+		{"img_smolvlm", {.detail = PERCEPT_DETAIL_HIGH}, 60, 64, 17, 4, 4},
+		{"img_smolvlm", {.detail = PERCEPT_DETAIL_LOW}, 60, 64, 1, 1, 1},
+		{"img_smolvlm", {.pieces = 16}, 60, 64, 10, 3, 3},
+		{"img_smolvlm", {.pieces = 9}, 60, 64, 5, 2, 2},
+		{"img_smolvlm", {.pieces = 1}, 60, 64, 1, 1, 1},
+		{"img_smolvlm_nosplit", {0}, 60, 64, 1, 1, 1},
+		{"img_gemma3", {0}, 91, 37, 3, 1, 2},
+		{"img_gemma3", {.detail = PERCEPT_DETAIL_LOW}, 91, 37, 1, 1, 1},
+		{"img_gemma3", {.pieces = 3}, 91, 37, 3, 1, 2},
+		{"img_gemma3", {.pieces = 1}, 91, 37, 1, 1, 1},
+		{"img_gemma3", {0}, 50, 50, 1, 1, 1},
+		{"img_internvl", {0}, 91, 37, 9, 2, 4},
+		{"img_internvl", {.detail = PERCEPT_DETAIL_LOW}, 91, 37, 1, 1, 1},
+		{"img_internvl", {.pieces = 4}, 91, 37, 3, 1, 2},
+		{"img_internvl", {.pieces = 1}, 91, 37, 1, 1, 1},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct nn_image_processor p;
+		struct nn_error error = {0};
+		struct nn_tiles t;
+
+		assert_int_equal(nn_image_processor_load(&p, golden_path(cases[i].folder), 0, &error), 0);
+		assert_int_equal(nn_tiles_plan(&p, cases[i].width, cases[i].height, &cases[i].ask, &t, &error), 0);
+		if (t.n != cases[i].n || t.grid_rows != cases[i].rows || t.grid_cols != cases[i].cols)
+			fail_msg("case %zu: %u pieces, %u x %u", i, t.n, t.grid_rows, t.grid_cols);
+		assert_true(t.n <= nn_tiles_most(&p));
+	}
+}
+
+/* Pictures of a line are divided or refused with a sentence, and nothing is read outside. */
+static void test_division_thin(void **state)
+{
+	static const char *const folders[] = {"img_smolvlm", "img_smolvlm_nosplit", "img_idefics3", "img_gemma3", "img_internvl"};
+	enum { LONG = 20000 };
+	uint8_t *line = calloc(LONG, 3);
+
+	for (size_t i = 0; i < 2 * sizeof(folders) / sizeof(*folders); i++) {
+		struct nn c = test_begin(16 << 20);
+		struct nn_image_processor p;
+		struct nn_error error = {0};
+		struct nn_tiles t;
+
+		assert_int_equal(nn_image_processor_load(&p, golden_path(folders[i / 2]), 0, &error), 0);
+		if (nn_tiles_prepare(&c, &p, line, i % 2 ? 1 : LONG, i % 2 ? LONG : 1, NULL, &t, &error))
+			assert_true(error.text[0]);
+		else
+			assert_non_null(t.pixels);
+		nn_arena_free(c.arena);
+	}
+	free(line);
 }
 
 /* Pictures of a line: whole tiles are padding, and nothing is read outside. */
@@ -347,6 +428,7 @@ int main(void)
 		cmocka_unit_test(test_resize_goldens),  cmocka_unit_test(test_processor_goldens),
 		cmocka_unit_test(test_flat),            cmocka_unit_test(test_thin),
 		cmocka_unit_test(test_bad_sizes),       cmocka_unit_test(test_stop_and_memory),
+		cmocka_unit_test(test_division_asks),   cmocka_unit_test(test_division_thin),
 		cmocka_unit_test(test_config_refusals), cmocka_unit_test(test_config_forms),
 		cmocka_unit_test(test_anyres_asks),     cmocka_unit_test(test_anyres_thin),
 	};
