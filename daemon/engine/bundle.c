@@ -18,6 +18,8 @@ static const struct bundle {
 	} parts[BUNDLE_PARTS];
 } bundles[] = {
 	{"llava", {{"decoder", "causal"}, {"image.encoder", "?vision_config"}, {"image.connector", "mlp"}}},
+	{"qwen2_vl", {{"decoder", "causal"}, {"image.encoder", "qwen2vl"}, {"image.connector", "merger"}}},
+	{"qwen2_5_vl", {{"decoder", "causal"}, {"image.encoder", "qwen2vl"}, {"image.connector", "merger"}}},
 	{"clip_vision_model", {{"image.encoder", "clip"}}},
 	{"clip", {{"image.encoder", "clip"}}},
 	{"siglip", {{"image.encoder", "siglip"}}},

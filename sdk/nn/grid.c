@@ -52,6 +52,57 @@ struct nn_tensor nn_patches(struct nn *c, const float *pixels, uint32_t height, 
 	return nn_tile_patches(c, pixels, 1, height, width, patch);
 }
 
+/* Rows `first` ... of the patches of frames. */
+struct grid_windows {
+	const float *pixels;
+	const struct nn_windows *how;
+	struct nn_tensor y;
+	size_t first;
+};
+
+static void grid_window_rows(void *arg, size_t begin, size_t end)
+{
+	const struct grid_windows *g = arg;
+	const struct nn_windows *how = g->how;
+	const size_t patch = how->patch, merge = how->merge, across = how->width / patch / merge, unit = merge * merge;
+	const size_t each = (size_t)how->height / patch / merge * across * unit, plane = (size_t)how->height * how->width;
+
+	for (size_t i = begin; i < end; i++) {
+		const size_t at = g->first + i, window = at % each / unit, inside = at % unit;
+		const size_t top = (window / across * merge + inside / merge) * patch;
+		const size_t left = (window % across * merge + inside % merge) * patch;
+		float *to = g->y.data + i * g->y.stride;
+
+		for (size_t colour = 0; colour < 3; colour++) {
+			for (size_t k = 0; k < how->depth; k++) {
+				const size_t frame = at / each * how->depth + k, last = how->frames - 1;
+				const float *from = g->pixels + ((frame < last ? frame : last) * 3 + colour) * plane + left;
+
+				for (size_t row = 0; row < patch; row++, to += patch)
+					memcpy(to, from + (top + row) * how->width, patch * sizeof(float));
+			}
+		}
+	}
+}
+
+struct nn_tensor nn_window_patches(struct nn *c, const float *pixels, const struct nn_windows *how, size_t first, size_t count)
+{
+	const uint64_t side = (uint64_t)how->patch * how->merge;
+
+	if (nn_stopped(c))
+		return (struct nn_tensor){ 0 };
+	if (!side || !how->depth || !how->frames || !how->width || !how->height || how->width % side || how->height % side) {
+		c->error = -EINVAL;
+		return (struct nn_tensor){ 0 };
+	}
+	struct grid_windows g = { .pixels = pixels, .how = how, .first = first,
+				  .y = nn_new(c, count, (size_t)3 * how->depth * how->patch * how->patch) };
+
+	if (g.y.data)
+		nn_split(c, count, 64, grid_window_rows, &g);
+	return g.y;
+}
+
 /* Keys 1981, "Cubic convolution interpolation for digital image processing", a = -0.75: the weights of the four neighbours
  * at distances 1 + t, t, 1 - t, 2 - t. */
 static void grid_weights(float t, float w[4])

@@ -23,6 +23,12 @@ struct nn_pinpoint {
 };
 enum { NN_PINPOINTS_MAX = 64 };
 
+/* Qwen2-VL: pictures keep their resolution, in whole windows of merge x merge patches. */
+struct nn_native {
+	uint32_t patch, depth, merge; /* pixels of a patch, frames of one; 0: of another kind */
+	uint64_t least, most;         /* pixels of a picture */
+};
+
 /* preprocessor_config.json, old and new forms. */
 struct nn_image_processor {
 	const struct image_rules *rules; /* how its kind divides a picture */
@@ -41,6 +47,7 @@ struct nn_image_processor {
 	uint32_t longest_edge, tile;     /* Idefics3: of the first resize, 0: size is exact; both sides of a tile */
 	uint32_t pieces_least, pieces_most, crop_least; /* InternVL, Gemma 3: tiles or cuts, the overview not counted; a cut's sides */
 	double ratio_least;              /* Gemma 3: of the sides, from where on a picture is cut */
+	struct nn_native native;
 };
 /* `path`: a model directory. `image_size` is used for sizes the file leaves out; without a file CLIP's values hold. */
 int nn_image_processor_load(struct nn_image_processor *p, const char *directory, uint32_t image_size, struct nn_error *error);

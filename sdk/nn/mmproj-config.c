@@ -31,7 +31,7 @@ static const struct member tower_clip[] = {
 };
 static const struct member tower_qwen2vl[] = {
 	TEXT("model_type", tower_type), COUNT("embed_dim", width), COUNT("hidden_size", d_model), COUNT("depth", layers),
-	COUNT("num_heads", heads), COUNT("patch_size", patch_size), COUNT("spatial_merge_size", merge),
+	COUNT("intermediate_size", d_ff), COUNT("num_heads", heads), COUNT("patch_size", patch_size), COUNT("spatial_merge_size", merge),
 	NUMBER("temporal_patch_size", 2), NUMBER("in_channels", 3), TEXT("hidden_act", activation), END,
 };
 static const struct member tower_qwen25vl[] = {

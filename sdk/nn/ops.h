@@ -132,6 +132,15 @@ struct nn_tensor nn_attention_paged(struct nn *c, struct nn_tensor q, const stru
 struct nn_tensor nn_patches(struct nn *c, const float *pixels, uint32_t height, uint32_t width, uint32_t patch);
 /* The same of n pieces [n][3][height][width]: (n * patches, 3 * patch * patch). */
 struct nn_tensor nn_tile_patches(struct nn *c, const float *pixels, uint32_t n, uint32_t height, uint32_t width, uint32_t patch);
+/* Frames [frames][3][height][width] whose patches reach over `depth` frames, the last one repeated if need be, and lie in windows of
+ * merge x merge: both sides are whole windows. */
+struct nn_windows {
+	uint32_t frames, height, width;
+	uint32_t patch, depth, merge;
+};
+/* Rows first ... first + count of (patches, 3 * depth * patch * patch): window by window, row by row; patches of a window row by row;
+ * within a patch colours, then frames, then rows. */
+struct nn_tensor nn_window_patches(struct nn *c, const float *pixels, const struct nn_windows *how, size_t first, size_t count);
 /* Position table (rows * cols, C) resized to (new_rows * new_cols, C) as torch's interpolate(mode="bicubic",
  * align_corners=False, antialias=False) does, a = -0.75. */
 struct nn_tensor nn_resize_grid(struct nn *c, struct nn_tensor table, uint32_t rows, uint32_t cols, uint32_t new_rows,

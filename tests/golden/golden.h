@@ -63,7 +63,7 @@ void golden_skip(struct golden *g, const char *format, ...) __attribute__((forma
 
 /* A runner of an architecture. */
 typedef void golden_runner(struct golden *g);
-golden_runner case_blocks, case_clip_vision, case_clip, case_connector, case_decode, case_decoder, case_image, case_resize, case_vlm,
+golden_runner case_blocks, case_clip_vision, case_clip, case_connector, case_decode, case_decoder, case_image, case_native, case_resize, case_vlm,
 	case_e2e, case_real, case_sampling, case_template, case_tokenizer;
 
 #endif

@@ -65,6 +65,7 @@ static const struct {
 	{ "img_siglip", case_image },
 	{ "img_smolvlm", case_image },
 	{ "img_smolvlm_nosplit", case_image },
+	{ "img_qwen2vl", case_native },
 	{ "chat templates", case_template },
 	{ "sampling", case_sampling },
 };

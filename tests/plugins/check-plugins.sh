@@ -11,6 +11,7 @@ for plugin in "$build"/plugins/.libs/*.so; do
 	dinov2.so) model=tests/goldens/vis_dinov2 ;;
 	vit.so) model=tests/goldens/vis_vit_interp ;;
 	grid.so) model=tests/goldens/conn_idefics3 ;;
+	qwen2vl.so) model=tests/goldens/vlm_qwen2vl ;;
 	merger.so) model=tests/goldens/conn_qwen2vl_merger ;;
 	*) model=models/tiny-llava ;;
 	esac

@@ -163,7 +163,7 @@ struct percept_media {
 	uint32_t frames;   /* images: 1 */
 	uint32_t width, height, channels; /* audio: 0, 0, 1 */
 	uint32_t detail;   /* enum percept_detail */
-	uint32_t max_tokens; /* 0: no bound. What the encoder cannot do is -EINVAL */
+	uint32_t max_tokens; /* 0: no bound. What the encoder cannot do is -EINVAL. Its rows, or what its own connector makes of them */
 	uint32_t reserved;
 	uint64_t samples;  /* audio */
 	double rate_hz;    /* audio: samples, video: frames per second */
