@@ -24,7 +24,13 @@ static const struct bundle {
 	{"clip", {{"image.encoder", "clip"}}},
 	{"siglip", {{"image.encoder", "siglip"}}},
 	{"dinov2", {{"image.encoder", "dinov2"}}},
+	{"dinov2_with_registers", {{"image.encoder", "dinov2"}}},
 	{"vit", {{"image.encoder", "vit"}}},
+	{"blip_vision_model", {{"image.encoder", "blip"}}},
+	{"blip_2_vision_model", {{"image.encoder", "blip"}}},
+	{"instructblip_vision_model", {{"image.encoder", "blip"}}},
+	{"eva", {{"image.encoder", "eva"}}},
+	{"open_clip", {{"image.encoder", "openclip"}}},
 	{"siglip_vision_model", {{"image.encoder", "siglip"}}},
 	{NULL, {{NULL, NULL}}},
 };
@@ -37,7 +43,11 @@ static const struct {
 	{"clip_vision_model", "clip"},
 	{"siglip_vision_model", "siglip"},
 	{"dinov2", "dinov2"},
+	{"dinov2_with_registers", "dinov2"},
 	{"vit", "vit"},
+	{"blip_vision_model", "blip"},
+	{"blip_2_vision_model", "blip"},
+	{"instructblip_vision_model", "blip"},
 	{NULL, NULL},
 };
 
@@ -58,9 +68,26 @@ static const char *bundle_tower(const cJSON *config, const char *member)
 	return "clip";
 }
 
+/* The model_type; of OpenCLIP's and timm's files, which have none, the family of the picture tower. */
+static const char *bundle_type(const cJSON *config)
+{
+	static const char *const families[] = {"eva", "convnext"};
+	const cJSON *open_clip = cJSON_GetObjectItemCaseSensitive(config, "model_cfg");
+	const cJSON *tower = cJSON_GetObjectItemCaseSensitive(open_clip, "vision_cfg");
+	const char *type = bundle_text_of(config, "model_type");
+	const char *timm = open_clip ? bundle_text_of(tower, "timm_model_name") : bundle_text_of(config, "architecture");
+
+	if (type[0])
+		return type;
+	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++)
+		if (strncmp(timm, families[i], strlen(families[i])) == 0)
+			return families[i];
+	return open_clip && !timm[0] ? "open_clip" : timm;
+}
+
 static const struct bundle *bundle_find(const cJSON *config)
 {
-	const char *type = bundle_text_of(config, "model_type");
+	const char *type = bundle_type(config);
 	const char *architecture =
 		cJSON_GetStringValue(cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(config, "architectures"), 0));
 
@@ -116,6 +143,9 @@ static const struct bundle *bundle_of(const char *model, const cJSON *config)
 static int bundle_add(const char *model, cJSON *all, struct wire_error *error)
 {
 	cJSON *config = json_file_read(model, "config.json");
+
+	if (!config)
+		config = json_file_read(model, "open_clip_config.json");
 	const struct bundle *bundle = bundle_of(model, config);
 
 	if (bundle) {
@@ -125,7 +155,7 @@ static int bundle_add(const char *model, cJSON *all, struct wire_error *error)
 	}
 	if (config)
 		wire_error_set(error, WIRE_MODEL, "%s is a model of type \"%.64s\", which is none of the bundles that are known.",
-			       model, bundle_text_of(config, "model_type"));
+			       model, bundle_type(config));
 	else
 		wire_error_set(error, WIRE_MODEL, "%s/config.json is missing or is no JSON: a model is a directory with that file or with "
 			       "GGUF files, or a .gguf file.", model);

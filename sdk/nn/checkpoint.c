@@ -216,6 +216,20 @@ static int checkpoint_index(struct nn_checkpoint *cp, struct nn_error *error)
 	return 0;
 }
 
+/* OpenCLIP's own files: their weights were named, or there is no other configuration. */
+static int checkpoint_is_openclip(const struct nn_checkpoint *cp)
+{
+	static const char weights[] = "open_clip_model.safetensors";
+	const size_t n = strlen(cp->path), m = sizeof(weights) - 1;
+	char *usual = checkpoint_join(cp->directory, "config.json"), *own = checkpoint_join(cp->directory, "open_clip_config.json");
+	const int named = n >= m && !strcmp(cp->path + n - m, weights);
+	const int is = usual && own && !access(own, F_OK) && (named || access(usual, F_OK));
+
+	free(usual);
+	free(own);
+	return is;
+}
+
 /* Finds the files of a directory, or the directory of a file. */
 static int checkpoint_find(struct nn_checkpoint *cp, struct nn_error *error)
 {
@@ -237,7 +251,8 @@ static int checkpoint_find(struct nn_checkpoint *cp, struct nn_error *error)
 	}
 	cp->directory = strdup(cp->path);
 	char *index = checkpoint_join(cp->path, "model.safetensors.index.json");
-	char *single = checkpoint_join(cp->path, "model.safetensors");
+	const char *name = cp->directory && checkpoint_is_openclip(cp) ? "open_clip_model.safetensors" : "model.safetensors";
+	char *single = checkpoint_join(cp->path, name);
 	int err;
 
 	if (!cp->directory || !index || !single)
@@ -246,7 +261,7 @@ static int checkpoint_find(struct nn_checkpoint *cp, struct nn_error *error)
 		cp->index = checkpoint_json(index, 0, &text, &bytes, error);
 		err = cp->index ? checkpoint_add_shards(cp, index, error) : -EINVAL;
 	} else
-		err = checkpoint_add(cp, cp->path, "model.safetensors", error);
+		err = checkpoint_add(cp, cp->path, name, error);
 	free(text);
 	free(single);
 	free(index);
@@ -272,7 +287,7 @@ static cJSON *checkpoint_config(struct nn_checkpoint *cp, struct nn_error *error
 
 	if (gguf)
 		return nn_mmproj_is(gguf) ? checkpoint_mmproj_config(cp, error) : checkpoint_gguf_config(gguf, cp->path, error);
-	char *path = checkpoint_join(cp->directory, "config.json");
+	char *path = checkpoint_join(cp->directory, checkpoint_is_openclip(cp) ? "open_clip_config.json" : "config.json");
 	cJSON *config = path ? checkpoint_json(path, 1, &cp->config_text, &cp->config_bytes, error) : NULL;
 
 	if (!path)

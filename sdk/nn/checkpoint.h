@@ -43,7 +43,8 @@ struct nn_weight {
 struct nn_checkpoint;
 struct nn_gguf;
 
-/* Opens a directory (config.json, and model.safetensors or the shards of model.safetensors.index.json), one .safetensors
+/* Opens a directory (config.json, and model.safetensors or the shards of model.safetensors.index.json; where config.json is not
+ * there open_clip_config.json and open_clip_model.safetensors), one .safetensors
  * file with config.json beside it, or a .gguf file (of a split one the first part); NULL and *error on failure: every header byte is checked. [any]. The other functions of
  * one checkpoint: one thread at a time; what they return may be read from many. */
 struct nn_checkpoint *nn_checkpoint_open(const char *path, struct nn_error *error);
@@ -110,5 +111,7 @@ double nn_config_real(const cJSON *object, const char *names, double fallback, s
 int nn_config_bool(const cJSON *object, const char *names, int fallback, struct nn_error *error);
 const char *nn_config_string(const cJSON *object, const char *names, const char *fallback);
 const cJSON *nn_config_object(const cJSON *object, const char *names); /* NULL if absent */
+/* The JSON object of a small file beside a model's others, to delete; NULL if there is none, or with an error. */
+cJSON *nn_config_file(const char *directory, const char *name, struct nn_error *error);
 
 #endif

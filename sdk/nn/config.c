@@ -5,6 +5,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "sdk/nn/text.h"
+
+enum { CONFIG_FILE_MAX = 1 << 20 };
+
 /* The first of the alternatives that is there and not null. */
 static const cJSON *config_find(const cJSON *object, const char *names, const char **name, size_t *length)
 {
@@ -87,4 +91,19 @@ const cJSON *nn_config_object(const cJSON *object, const char *names)
 	const cJSON *value = config_find(object, names, &name, &n);
 
 	return cJSON_IsObject(value) ? value : NULL;
+}
+
+cJSON *nn_config_file(const char *directory, const char *name, struct nn_error *error)
+{
+	struct text text = { 0 };
+	const int failed = text_read(&text, directory, name, CONFIG_FILE_MAX, error);
+	cJSON *object = failed ? NULL : cJSON_ParseWithLength(text.data, text.n);
+
+	text_free(&text);
+	if (!failed && !cJSON_IsObject(object)) {
+		nn_fail(error, -EINVAL, "%s/%s is not a JSON object.", directory, name);
+		cJSON_Delete(object);
+		object = NULL;
+	}
+	return object;
 }

@@ -145,5 +145,10 @@ struct nn_tensor nn_window_patches(struct nn *c, const float *pixels, const stru
  * align_corners=False, antialias=False) does, a = -0.75. */
 struct nn_tensor nn_resize_grid(struct nn *c, struct nn_tensor table, uint32_t rows, uint32_t cols, uint32_t new_rows,
 				uint32_t new_cols);
+/* The same with antialias=True: where the new grid is coarser, every old place counts. a = -0.5, or linear. */
+struct nn_tensor nn_resize_grid_smooth(struct nn *c, struct nn_tensor table, uint32_t rows, uint32_t cols, uint32_t new_rows,
+				       uint32_t new_cols);
+struct nn_tensor nn_resize_grid_linear(struct nn *c, struct nn_tensor table, uint32_t rows, uint32_t cols, uint32_t new_rows,
+				       uint32_t new_cols);
 
 #endif

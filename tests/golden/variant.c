@@ -51,7 +51,8 @@ int variant_make(const char *path, const char *config, const char *tokenizer, ch
 	}
 	if (folder)
 		closedir(folder);
-	failed |= config[0] == '{' ? variant_write(out, "config.json", config) : variant_link(path, out, config, "config.json");
+	if (config)
+		failed |= config[0] == '{' ? variant_write(out, "config.json", config) : variant_link(path, out, config, "config.json");
 	if (tokenizer)
 		failed |= variant_write(out, "tokenizer.json", tokenizer);
 	if (failed)

@@ -8,6 +8,9 @@ for plugin in "$build"/plugins/.libs/*.so; do
 	n=$((n + 1))
 	case ${plugin##*/} in
 	siglip.so) model=tests/goldens/vis_siglip ;;
+	blip.so) model=tests/goldens/vis_blip2 ;;
+	eva.so) model=tests/goldens/vis_eva01 ;;
+	openclip.so) model=tests/goldens/vis_openclip_vit_quickgelu ;;
 	dinov2.so) model=tests/goldens/vis_dinov2 ;;
 	vit.so) model=tests/goldens/vis_vit_interp ;;
 	grid.so) model=tests/goldens/conn_idefics3 ;;

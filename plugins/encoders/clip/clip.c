@@ -8,7 +8,7 @@
 
 const struct clip_names clip_names = {
 	.class_token = "embeddings.class_embedding", .positions = "embeddings.position_embedding.weight",
-	.patches = "embeddings.patch_embedding", .post = "post_layernorm",
+	.patches = "embeddings.patch_embedding", .pre = "pre_layrnorm", .post = "post_layernorm", .projection = "visual_projection",
 	.layers = {
 		.layer = "encoder.layers.%u.", .norm1 = "layer_norm1", .norm2 = "layer_norm2", .q = "self_attn.q_proj",
 		.k = "self_attn.k_proj", .v = "self_attn.v_proj", .out = "self_attn.out_proj", .fc1 = "mlp.fc1", .fc2 = "mlp.fc2",
@@ -21,6 +21,7 @@ static void clip_close(void *encoder)
 
 	text_close(k->text);
 	tower_fini(&k->vision.tower);
+	cJSON_Delete(k->config);
 	nn_checkpoint_close(k->checkpoint);
 	free(k);
 }
@@ -29,10 +30,10 @@ static void clip_close(void *encoder)
 static struct clip_choice clip_choose(const struct percept_open *open, const cJSON *root)
 {
 	const struct percept_value *layer = percept_option(open, "layer"), *class = percept_option(open, "class_token");
-	const struct percept_value *interpolate = percept_option(open, "interpolate");
+	const struct percept_value *interpolate = percept_option(open, "interpolate"), *norm = percept_option(open, "norm");
 	const char *strategy = nn_config_string(root, "vision_feature_select_strategy", NULL);
 	const char *old = nn_config_string(root, "mm_vision_select_feature", "patch");
-	struct clip_choice choice = { .keep_class = strategy ? !strcmp(strategy, "full") : !strcmp(old, "cls_patch") };
+	struct clip_choice choice = { .keep_class = strategy ? !strcmp(strategy, "full") : clip_kind.last || !strcmp(old, "cls_patch") };
 
 	if (layer) {
 		choice.has_layer = 1;
@@ -42,7 +43,34 @@ static struct clip_choice clip_choose(const struct percept_open *open, const cJS
 		choice.keep_class = class->integer != 0;
 	choice.keep_class &= clip_kind.class_token;
 	choice.interpolate = clip_kind.interpolate || (interpolate && interpolate->integer);
+	choice.norm = norm ? norm->integer != 0 : clip_kind.last;
 	return choice;
+}
+
+/* The parts, from the configuration of the files. 0 or error->code. */
+static int clip_load(struct clip *k, const struct percept_open *open, struct nn_error *error)
+{
+	k->config = clip_kind.translate ? clip_kind.translate(k->checkpoint, error) : NULL;
+	if (error->code)
+		return error->code;
+	const cJSON *root = k->config ? k->config : nn_checkpoint_config(k->checkpoint);
+
+	k->vision.choice = clip_choose(open, root);
+	if (vision_open(&k->vision, k->checkpoint, root, error))
+		return error->code;
+	return text_open(&k->text, k->checkpoint, root, error);
+}
+
+/* FNV-1a of a translated configuration, which may be of several files. */
+static uint64_t clip_digest(const cJSON *config)
+{
+	char *text = config ? cJSON_PrintUnformatted(config) : NULL;
+	uint64_t h = 0xcbf29ce484222325u;
+
+	for (const char *s = text; s && *s; s++)
+		h = (h ^ (unsigned char)*s) * 0x100000001b3u;
+	cJSON_free(text);
+	return h;
 }
 
 static int clip_open(struct percept_call *call, const struct percept_open *open, void **encoder)
@@ -57,19 +85,15 @@ static int clip_open(struct percept_call *call, const struct percept_open *open,
 	if (!k)
 		return percept_fail(call, -ENOMEM, "Memory is out.");
 	k->checkpoint = nn_checkpoint_open(open->model, &error);
-	if (k->checkpoint) {
-		const struct clip_choice choice = clip_choose(open, nn_checkpoint_config(k->checkpoint));
-
-		if (!vision_open(&k->vision, k->checkpoint, &choice, &error))
-			text_open(&k->text, k->checkpoint, &error);
-	}
-	if (!k->checkpoint || error.code) {
+	if (!k->checkpoint || clip_load(k, open, &error)) {
 		clip_close(k);
 		return percept_fail(call, error.code ? error.code : -EINVAL, "%s", error.text);
 	}
-	snprintf(k->identity, sizeof(k->identity), "%s-1-%s-%016llx-layer%u-class%d-interpolate%d",
-		 clip_kind.name, nn_checkpoint_identity(k->checkpoint), (unsigned long long)k->vision.processor.digest,
-		 k->vision.layer, k->vision.choice.keep_class, k->vision.choice.interpolate);
+	const struct vision *v = &k->vision;
+
+	snprintf(k->identity, sizeof(k->identity), "%s-1-%s-%016llx-layer%u-class%d-interpolate%d-norm%d",
+		 clip_kind.name, nn_checkpoint_identity(k->checkpoint), (unsigned long long)(v->processor.digest ^ clip_digest(k->config)), v->layer,
+		 v->choice.keep_class, v->choice.interpolate, v->choice.norm);
 	*encoder = k;
 	return 0;
 }
@@ -82,7 +106,7 @@ static int clip_info(void *encoder, struct percept_encoder_info *info)
 
 	*info = (struct percept_encoder_info){
 		.size = sizeof(*info), .modalities = PERCEPT_IMAGE, .dim = d,
-		.pooled_dim = v->projection ? v->projection_dim : v->pools ? d : 0,
+		.pooled_dim = pool_dim(v),
 		.max_tokens = picture_tokens_most(v), .details = nn_tiles_details(&v->processor), .identity = k->identity,
 		.weight_bytes = v->tower.weight_bytes + (k->text ? k->text->tower.weight_bytes : 0),
 	};
@@ -115,6 +139,7 @@ static const struct percept_option options[] = {
 	{ .name = "layer", .type = PERCEPT_OPTION_INT, .min = -4096, .max = 4096,
 	  .help = "hidden state that is the feature, -1 the last; the bundle's, else -2" },
 	{ .name = "class_token", .type = PERCEPT_OPTION_BOOL, .help = "keep the class token's row; the bundle's, else no" },
+	{ .name = "norm", .type = PERCEPT_OPTION_BOOL, .help = "the last hidden state as the feature is normed; else as the plugin has it" },
 	{ .name = "interpolate", .type = PERCEPT_OPTION_BOOL, .fallback = "false",
 	  .help = "take pictures of other sizes by resizing the position table" },
 };

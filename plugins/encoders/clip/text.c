@@ -13,34 +13,83 @@ enum { TEXT_VOCAB_MAX = 1 << 24, TEXT_CONTEXT_MAX = 1 << 16, TEXT_OLD_END = 2 };
 
 static const char *const text_prefixes[] = { "text_model.", NULL };
 
+const struct text_names clip_text_names = {
+	.tokens = "embeddings.token_embedding.weight", .positions = "embeddings.position_embedding.weight", .last = "final_layer_norm",
+	.projection = "text_projection", .prefixes = text_prefixes, .layers = &clip_names.layers,
+};
+const struct text_names siglip_text_names = {
+	.tokens = "embeddings.token_embedding.weight", .positions = "embeddings.position_embedding.weight", .last = "final_layer_norm",
+	.head = "head", .prefixes = text_prefixes, .layers = &clip_names.layers,
+};
+
+/* The row that stands for a text, and what else other libraries' configurations tell: "pool", "is_causal", "fill". */
+static int text_configure_pool(struct text *t, const cJSON *config, struct nn_error *error)
+{
+	static const struct {
+		const char *name;
+		enum text_pool pool;
+	} pools[] = { { "eos", TEXT_POOL_END }, { "argmax", TEXT_POOL_GREATEST }, { "last", TEXT_POOL_LAST }, { "first", TEXT_POOL_FIRST } };
+	const char *name = nn_config_string(config, "pool", clip_kind.probe ? "last" : t->end == TEXT_OLD_END ? "argmax" : "eos");
+	size_t i = 0;
+
+	while (i < sizeof(pools) / sizeof(*pools) && strcmp(pools[i].name, name))
+		i++;
+	if (i == sizeof(pools) / sizeof(*pools))
+		return nn_fail(error, -ENOTSUP, "The text tower pools by \"%.64s\", which is not known here.", name);
+	t->pool = pools[i].pool;
+	t->whole = !nn_config_bool(config, "is_causal", !clip_kind.probe, error);
+	t->fill = nn_config_bool(config, "fill", t->whole || t->pool == TEXT_POOL_LAST, error);
+	return error->code;
+}
+
 static int text_configure(struct text *t, const cJSON *config, struct nn_error *error)
 {
 	if (tower_configure(&t->tower, config, &clip_kind.text, error))
 		return error->code;
+	t->names = clip_kind.text_names;
+	t->layers = *t->names->layers;
+	if (t->names->adapt)
+		t->names->adapt(&t->layers, config);
 	t->vocab = (uint32_t)nn_config_int(config, "vocab_size", clip_kind.vocab, 1, TEXT_VOCAB_MAX, error);
 	t->context = (uint32_t)nn_config_int(config, "max_position_embeddings", clip_kind.context, 2, TEXT_CONTEXT_MAX, error);
 	t->end = (int32_t)nn_config_int(config, "eos_token_id", clip_kind.end, 0, INT32_MAX, error);
 	t->pad = (int32_t)nn_config_int(config, "pad_token_id", clip_kind.end, 0, INT32_MAX, error);
-	return error->code;
+	return text_configure_pool(t, config, error);
+}
+
+/* Into the space of the pictures: a matrix with a bias or without, kept as rows of outputs or of inputs; or none. */
+static void text_load_projection(struct text *t, struct nn_loader *l, struct nn_loader *root, size_t d)
+{
+	const struct text_names *names = t->names;
+	struct nn_weight *w = names->projection ? nn_load_maybe(root, 0, d, "%s.weight", names->projection) : NULL;
+	const struct nn_weight *kept = names->turned && !w ? nn_load_maybe(root, d, 0, "%s", names->turned) : NULL;
+
+	if (names->head) {
+		t->projection = tower_affine(&t->tower, l, d, d, names->head);
+		return;
+	}
+	if (kept && !(w = nn_weight_transposed(l->checkpoint, kept)))
+		nn_fail(l->error, -ENOMEM, "Memory is out.");
+	if (!w && !names->turned)
+		nn_load(root, 0, d, "%s.weight", names->projection);
+	nn_weight_pack(l->checkpoint, w, l->error);
+	t->tower.weight_bytes += w ? w->bytes : 0;
+	t->projection = (struct affine){ w, w && !kept ? nn_load_vector_maybe(root, w->rows, "%s.bias", names->projection) : NULL };
 }
 
 static int text_load(struct text *t, struct nn_checkpoint *cp, struct nn_error *error)
 {
-	struct nn_loader l = { .checkpoint = cp, .prefixes = text_prefixes, .error = error };
+	const struct text_names *names = t->names;
+	struct nn_loader l = { .checkpoint = cp, .prefixes = names->prefixes, .error = error };
+	struct nn_loader root = { .checkpoint = cp, .prefixes = names->turned ? names->prefixes : NULL, .error = error };
 	const size_t d = t->tower.d_model;
-	struct nn_weight *positions = nn_load(&l, t->context, d, "embeddings.position_embedding.weight");
+	struct nn_weight *positions = nn_load(&l, t->context, d, "%s", names->positions);
 
 	t->positions = positions ? nn_weight_f32(cp, positions) : NULL;
-	t->tokens = nn_load(&l, t->vocab, d, "embeddings.token_embedding.weight");
-	t->last = tower_norm(&t->tower, &l, "final_layer_norm");
-	if (clip_kind.probe) {
-		t->projection = tower_affine(&t->tower, &l, d, d, "head");
-	} else {
-		l.prefixes = NULL;
-		t->projection.w = nn_load(&l, 0, d, "text_projection.weight");
-		l.prefixes = text_prefixes;
-	}
-	t->tower.names = &clip_names.layers;
+	t->tokens = nn_load(&l, t->vocab, d, "%s", names->tokens);
+	t->last = tower_norm(&t->tower, &l, names->last);
+	text_load_projection(t, &l, &root, d);
+	t->tower.names = &t->layers;
 	tower_load(&t->tower, &l);
 	if (!error->code && !t->positions)
 		nn_fail(error, -ENOMEM, "Memory is out.");
@@ -57,13 +106,22 @@ static int text_is_plain(const char *path)
 	return access(file, F_OK) != 0;
 }
 
-int text_open(struct text **text, struct nn_checkpoint *cp, struct nn_error *error)
+/* Whether the files have one. */
+static int text_is_there(struct nn_checkpoint *cp)
 {
-	const cJSON *config = nn_config_object(nn_checkpoint_config(cp), "text_config");
+	struct nn_error none = { 0 };
+	struct nn_loader l = { .checkpoint = cp, .prefixes = clip_kind.text_names->prefixes, .error = &none };
+
+	return nn_load_maybe(&l, 0, 0, "%s", clip_kind.text_names->tokens) != NULL;
+}
+
+int text_open(struct text **text, struct nn_checkpoint *cp, const cJSON *root, struct nn_error *error)
+{
+	const cJSON *config = nn_config_object(root, "text_config");
 	struct nn_error why = { 0 };
 
 	*text = NULL;
-	if (!config || !nn_checkpoint_weight(cp, clip_kind.probe ? "text_model.head.weight" : "text_projection.weight"))
+	if (!config || !clip_kind.text_names || !text_is_there(cp))
 		return 0;
 	struct text *t = calloc(1, sizeof(*t));
 
@@ -93,12 +151,12 @@ void text_close(struct text *t)
 /* The row that stands for the text. */
 static size_t text_pool_row(const struct text *t, const int32_t *ids, size_t n)
 {
-	size_t row = 0;
+	size_t row = t->pool == TEXT_POOL_LAST ? n - 1 : 0;
 
 	for (size_t i = 0; i < n; i++) {
-		if (t->end != TEXT_OLD_END && ids[i] == t->end)
+		if (t->pool == TEXT_POOL_END && ids[i] == t->end)
 			return i;
-		if (t->end == TEXT_OLD_END && ids[i] > ids[row])
+		if (t->pool == TEXT_POOL_GREATEST && ids[i] > ids[row])
 			row = i;
 	}
 	return row;
@@ -108,7 +166,7 @@ static size_t text_pool_row(const struct text *t, const int32_t *ids, size_t n)
 static struct nn_tensor text_forward(struct nn *c, struct percept_call *call, const struct text *t, const int32_t *ids, size_t n)
 {
 	const struct tower *tower = &t->tower;
-	uint32_t *visible = clip_kind.probe ? NULL : nn_memory(c, n, sizeof(*visible));
+	uint32_t *visible = t->whole ? NULL : nn_memory(c, n, sizeof(*visible));
 	const struct tower_rows rows = { .visible = visible };
 	struct nn_tensor x = nn_embed(c, t->tokens, ids, n);
 
@@ -123,9 +181,9 @@ static struct nn_tensor text_forward(struct nn *c, struct percept_call *call, co
 	}
 	x = nn_layer_norm(c, x, t->last.w, t->last.b, tower->norm_eps);
 	tower_observe(c, call, "text_final_normed", x);
-	x = nn_rows(x, clip_kind.probe ? n - 1 : text_pool_row(t, ids, n), 1);
+	x = nn_rows(x, text_pool_row(t, ids, n), 1);
 	tower_observe(c, call, "text_pooled", x);
-	return nn_gemm(c, x, t->projection.w, t->projection.b);
+	return t->projection.w ? nn_gemm(c, x, t->projection.w, t->projection.b) : x;
 }
 
 /* A longer text is cut, its last token kept, as the reference tokenizer's truncation does. */
@@ -137,11 +195,11 @@ static size_t text_cut(const struct text *t, struct nn_ids *ids)
 	return t->context;
 }
 
-/* The ids that the tower is given, in the arena: cut, and for SigLIP filled up. */
+/* The ids that the tower is given: cut, and filled up where it wants that, then in the arena. */
 static const int32_t *text_fill(struct nn *c, const struct text *t, struct nn_ids *ids, size_t *n)
 {
 	*n = text_cut(t, ids);
-	if (!clip_kind.probe)
+	if (!t->fill)
 		return ids->data;
 	int32_t *all = nn_memory(c, t->context, sizeof(*all));
 

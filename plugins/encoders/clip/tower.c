@@ -70,20 +70,28 @@ static struct nn_tensor tower_feed(struct nn *c, const struct tower *t, const st
 	return nn_gemm(c, tower_norm_of(c, t->rms, y, &l->sub, t->norm_eps), l->fc2.w, l->fc2.b);
 }
 
+/* x += scale * y, which is normed first where the tower norms what it adds. */
+static void tower_sum(struct nn *c, const struct tower *t, struct nn_tensor x, struct nn_tensor y, const struct norm *norm,
+		      const float *scale)
+{
+	if (t->post)
+		y = tower_normed(c, t, y, norm);
+	tower_multiply(y, scale);
+	nn_add_to(c, x, y);
+}
+
 void tower_layer(struct nn *c, const struct tower *t, uint32_t i, struct nn_tensor x, const struct tower_rows *rows,
 		 struct percept_call *call)
 {
 	static const struct tower_rows all = { 0 };
 	const struct tower_layer *l = &t->layers[i];
 	const struct nn_arena_mark mark = nn_arena_mark(c->arena);
-	struct nn_tensor y = tower_attention(c, t, l, tower_normed(c, t, x, &l->norm1), rows ? rows : &all);
+	struct nn_tensor y = tower_attention(c, t, l, t->post ? x : tower_normed(c, t, x, &l->norm1), rows ? rows : &all);
 
 	tower_observe(c, i ? NULL : call, "layer0_attention", y);
-	tower_multiply(y, l->scale1);
-	nn_add_to(c, x, y);
-	y = tower_feed(c, t, l, tower_normed(c, t, x, &l->norm2));
+	tower_sum(c, t, x, y, &l->norm1, l->scale1);
+	y = tower_feed(c, t, l, t->post ? x : tower_normed(c, t, x, &l->norm2));
 	tower_observe(c, i ? NULL : call, "layer0_mlp", y);
-	tower_multiply(y, l->scale2);
-	nn_add_to(c, x, y);
+	tower_sum(c, t, x, y, &l->norm2, l->scale2);
 	nn_arena_release(c->arena, mark);
 }

@@ -3,7 +3,7 @@
  *
  *   x += scale1 * out(inner(attention(rotate(q_norm(q n)), rotate(k_norm(k n)), v n))),    n = norm1(x)
  *   x += scale2 * fc2(sub(activation(fc1 m))),                                             m = norm2(x)
- *   or, gated (Shazeer 2020), fc2(sub(activation(gate m) * fc1 m))
+ *   or, gated (Shazeer 2020), fc2(sub(activation(gate m) * fc1 m)); with `post`, n and m are x, and the sums norm1(out(...)), norm2(fc2(...))
  */
 #ifndef CLIP_TOWER_H
 #define CLIP_TOWER_H
@@ -59,6 +59,7 @@ struct tower {
 	uint32_t bare;     /* set of enum tower_part that have no bias */
 	int rms;           /* norm1, norm2 and its owner's are RMS norms (Zhang 2019), else layer norms (Ba 2016) */
 	int rms_qk;        /* the same of q_norm, k_norm */
+	int post;          /* norm1 and norm2 are of what their halves give, before it is added, not of what they take */
 	int norm_heads;    /* set by tower_load(): those are of each head by itself */
 	const struct tower_names *names;
 	struct tower_layer *layers;

@@ -1,0 +1,172 @@
+/* vision-load.c - the picture tower: its numbers and weights. */
+#include "plugins/encoders/clip/clip.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { VISION_SIZE_MAX = 1 << 14, VISION_REGISTERS_MAX = 1 << 10 };
+
+/* Published names, those of transformers 5, of other libraries, and bundles' ones. */
+static const char *const vision_prefixes[] = {
+	"vision_model.", "vision_tower.vision_model.", "vision_tower.", "model.vision_tower.vision_model.", "model.vision_tower.",
+	"model.vision_tower.vision_tower.vision_model.", "model.vision_model.", "visual.trunk.", "visual.", "visual_encoder.", "",
+	"vit.", "dinov2.", "dinov2_with_registers.", NULL,
+};
+
+static const char *const projection_prefixes[] = { "", "vision_tower.", "model.vision_tower.", "visual.", NULL };
+
+static int vision_layer(struct vision *v, const cJSON *root, struct nn_error *error)
+{
+	const cJSON *bundle = cJSON_GetObjectItemCaseSensitive(root, "vision_feature_layer");
+	const int64_t n = v->tower.n_layers + 1, last = clip_kind.last ? -1 : -2;
+	int64_t layer = v->choice.has_layer ? v->choice.layer : nn_config_int(root, "mm_vision_select_layer", last, -4096, 4096, error);
+
+	if (!v->choice.has_layer && cJSON_IsArray(bundle))
+		return nn_fail(error, -ENOTSUP, "config.json: vision_feature_layer is a list, and this encoder gives one "
+			       "layer; set the option layer.");
+	if (!v->choice.has_layer && bundle)
+		layer = nn_config_int(root, "vision_feature_layer", last, -4096, 4096, error);
+	if (error->code)
+		return error->code;
+	if (layer < -n || layer >= n)
+		return nn_fail(error, -EINVAL, "The feature layer %lld is not one of the %u blocks of this picture tower.",
+			       (long long)layer, v->tower.n_layers);
+	v->layer = (uint32_t)(layer < 0 ? layer + n : layer);
+	return 0;
+}
+
+/* A side in pixels: a number, or two that are equal. */
+static uint32_t vision_side(const cJSON *config, const char *name, uint32_t fallback, struct nn_error *error)
+{
+	const cJSON *value = cJSON_GetObjectItemCaseSensitive(config, name);
+	const cJSON *first = cJSON_GetArrayItem(value, 0), *second = cJSON_GetArrayItem(value, 1);
+
+	if (!cJSON_IsArray(value))
+		return (uint32_t)nn_config_int(config, name, fallback, 1, VISION_SIZE_MAX, error);
+	if (cJSON_GetArraySize(value) != 2 || !cJSON_IsNumber(first) || !cJSON_IsNumber(second) ||
+	    first->valuedouble != second->valuedouble || !(first->valuedouble >= 1 && first->valuedouble <= VISION_SIZE_MAX)) {
+		nn_fail(error, -ENOTSUP, "config.json: \"%s\" must be one number, or two that are equal, from 1 to %d.", name,
+			VISION_SIZE_MAX);
+		return fallback;
+	}
+	return (uint32_t)first->valuedouble;
+}
+
+static int vision_configure(struct vision *v, struct nn_loader *l, const cJSON *root)
+{
+	const cJSON *inner = nn_config_object(root, "vision_config"), *config = inner ? inner : root;
+
+	v->names = *clip_kind.names;
+	v->pool = clip_kind.pool;
+	v->antialias = clip_kind.antialias;
+	v->no_class = !clip_kind.class_token;
+	if (tower_configure(&v->tower, config, &clip_kind.vision, l->error))
+		return l->error->code;
+	v->image_size = vision_side(config, "image_size", 224, l->error);
+	v->patch = vision_side(config, "patch_size", clip_kind.patch, l->error);
+	v->n_registers = (uint32_t)nn_config_int(config, "num_register_tokens", 0, 0, VISION_REGISTERS_MAX, l->error);
+	if (nn_config_int(config, "num_channels", 3, 1, 1024, l->error) != 3 && !l->error->code)
+		return nn_fail(l->error, -ENOTSUP, "config.json: a picture tower of other than 3 channels is not supported.");
+	if (l->error->code)
+		return l->error->code;
+	v->side = v->image_size / v->patch;
+	if (!v->side || (uint64_t)v->side * v->side > VISION_TOKENS_MAX)
+		return nn_fail(l->error, -EINVAL, "config.json: pictures of %u pixels with patches of %u are out of range.",
+			       v->image_size, v->patch);
+	v->pools = v->pools && nn_config_bool(config, "vision_use_head", 1, l->error);
+	if (clip_kind.configure && clip_kind.configure(v, l, config, l->error))
+		return l->error->code;
+	v->choice.keep_class = v->choice.keep_class && !v->no_class;
+	return vision_layer(v, root, l->error);
+}
+
+/* A tensor of exactly n values as f32; NULL where `name` is, or l->error. */
+static const float *vision_table(struct vision *v, struct nn_loader *l, const char *name, size_t n)
+{
+	struct nn_weight *w = name ? nn_load(l, 0, 0, "%s", name) : NULL;
+
+	if (!w)
+		return NULL;
+	if (w->rows * w->cols != n) {
+		nn_fail(l->error, -EINVAL, "%s has %zu values instead of %zu.", name, w->rows * w->cols, n);
+		return NULL;
+	}
+	const float *f = nn_weight_f32(l->checkpoint, w);
+
+	if (!f)
+		nn_fail(l->error, -ENOMEM, "Memory is out.");
+	v->tower.weight_bytes += w->bytes;
+	return f;
+}
+
+/* The rows in front of the patches, with their positions, and the patches' positions. */
+static void vision_load_prefix(struct vision *v, struct nn_loader *l)
+{
+	const size_t d = v->tower.d_model, class = v->no_class ? 0 : 1, rows = class + v->n_registers;
+	const size_t placed = v->bare_prefix ? 0 : v->bare_registers ? class : rows;
+	const float *token = class ? vision_table(v, l, v->names.class_token, d) : NULL;
+	const float *registers = v->n_registers ? vision_table(v, l, v->names.registers, v->n_registers * d) : NULL;
+	const float *table = vision_table(v, l, v->names.positions, (placed + (size_t)v->side * v->side) * d);
+	float *prefix = l->error->code ? NULL : nn_checkpoint_alloc(l->checkpoint, (rows + 1) * d * sizeof(float));
+
+	if (!prefix) {
+		nn_fail(l->error, -ENOMEM, "Memory is out.");
+		return;
+	}
+	for (size_t i = 0; i < rows * d; i++)
+		prefix[i] = (i < class * d ? token[i] : registers[i - class * d]) + (table && i < placed * d ? table[i] : 0);
+	v->prefix = prefix;
+	v->n_prefix = (uint32_t)rows;
+	v->positions = table ? table + placed * d : NULL;
+}
+
+static int vision_load(struct vision *v, struct nn_loader *l)
+{
+	struct nn_loader p = { .checkpoint = l->checkpoint, .prefixes = projection_prefixes, .error = l->error };
+	const size_t d = v->tower.d_model;
+
+	vision_load_prefix(v, l);
+	if (v->names.pre)
+		v->pre = tower_norm(&v->tower, l, v->names.pre);
+	struct nn_weight *patches = nn_load(l, d, (size_t)3 * v->patch * v->patch, "%s.weight", v->names.patches);
+
+	nn_weight_pack(l->checkpoint, patches, l->error);
+	v->patches = patches;
+	v->tower.weight_bytes += patches ? patches->bytes : 0;
+	v->patch_bias = nn_load_vector_maybe(l, d, "%s.bias", v->names.patches);
+	v->tower.names = &v->names.layers;
+	tower_load(&v->tower, l);
+	if (v->names.post && (v->pools || v->choice.norm))
+		v->post = tower_norm(&v->tower, l, v->names.post);
+	if (v->pools)
+		pool_load(v, l, &p);
+	return l->error->code;
+}
+
+/* Of a translated configuration the part on preprocessing, else the directory's file. */
+static int vision_processor(struct vision *v, struct nn_checkpoint *cp, const cJSON *root, struct nn_error *error)
+{
+	const cJSON *inner = nn_config_object(root, "preprocessor_config");
+	char *text = inner ? cJSON_PrintUnformatted(inner) : NULL;
+
+	if (inner && !text)
+		return nn_fail(error, -ENOMEM, "Memory is out.");
+	if (text)
+		nn_image_processor_parse(&v->processor, text, strlen(text), v->image_size, error);
+	else
+		nn_image_processor_load(&v->processor, nn_checkpoint_path(cp), v->image_size, error);
+	cJSON_free(text);
+	return error->code;
+}
+
+int vision_open(struct vision *v, struct nn_checkpoint *cp, const cJSON *root, struct nn_error *error)
+{
+	struct nn_loader l = { .checkpoint = cp, .prefixes = vision_prefixes, .error = error };
+
+	/* A bundle with a language model has no use for a vector of the whole picture, and may lack what makes it. */
+	v->pools = !(cJSON_GetObjectItemCaseSensitive(root, "vision_feature_layer") ||
+		     cJSON_GetObjectItemCaseSensitive(root, "mm_vision_select_layer"));
+	if (vision_configure(v, &l, root) || vision_load(v, &l))
+		return error->code;
+	return vision_processor(v, cp, root, error);
+}
