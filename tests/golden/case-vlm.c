@@ -94,13 +94,38 @@ static void vlm_check(struct golden *g, struct pipeline *p)
 	free(steps);
 }
 
+/* The rows' positions, and the next token's, where the case says them. */
+static void vlm_positions(struct golden *g, const struct pipeline *p)
+{
+	const uint32_t n = p->decoder.n;
+	struct golden_tensors file = { 0 };
+	int32_t *got = calloc((size_t)n * 3 + 1, sizeof(*got));
+
+	if (got && !golden_tensors_open(&file, g->path, "mrope.safetensors")) {
+		const struct golden_tensor *want = golden_tensor(&file, "I32", "position_ids");
+		const struct golden_tensor *delta = golden_tensor(&file, "I32", "rope_delta");
+		const int32_t after = p->decoder.position - (int32_t)n;
+
+		for (size_t i = 0; i < (size_t)n * 3; i++)
+			got[i] = p->decoder.rows[i % n].position[i / n];
+		if (want)
+			golden_check_ids(g, "position_ids", got, (size_t)n * 3, want->data, want->n);
+		if (delta)
+			golden_check_ids(g, "rope_delta", &after, 1, delta->data, delta->n);
+	}
+	golden_tensors_close(&file);
+	free(got);
+}
+
 static void vlm_run(struct golden *g, const char *model)
 {
 	const struct golden_tensor *ids = golden_tensor(&g->io, "I32", "in.input_ids");
 	struct pipeline p;
 
-	if (!pipeline_open(&p, g, model) && !vlm_pictures(g, &p) && !pipeline_prompt(&p, g, ids->data, (uint32_t)ids->n))
+	if (!pipeline_open(&p, g, model) && !vlm_pictures(g, &p) && !pipeline_prompt(&p, g, ids->data, (uint32_t)ids->n)) {
+		vlm_positions(g, &p);
 		vlm_check(g, &p);
+	}
 	pipeline_close(&p);
 }
 

@@ -75,12 +75,13 @@ static int close_decoder(void **state)
 	return 0;
 }
 
+/* Most decoders look at the first position alone. */
 static struct percept_row row(uint32_t sequence, uint32_t at)
 {
 	const int32_t p = (int32_t)at;
 
-	return (struct percept_row){ .token = (int32_t)(at * 37 % 300 + sequence % 2), .sequence = sequence,
-				     .position = { p, p, p, p }, .wants = PERCEPT_WANT_LOGITS };
+	return (struct percept_row){ .token = (int32_t)(at * 37 % 120 + sequence % 2), .sequence = sequence,
+				     .position = { p, p / 2 + p % 5, p / 3, p }, .wants = PERCEPT_WANT_LOGITS };
 }
 
 static int step(struct fixture *f, const struct percept_row *rows, uint32_t n, const struct percept_hooks *hooks,
@@ -442,6 +443,28 @@ static void a_windows_rows_are_enough(void **state)
 	assert_int_equal(f->ops->sequence_bytes(f->decoder, UINT32_MAX), 0);
 }
 
+/* Components change a row's logits one by one; a negative one is refused. */
+static void each_of_three_positions_counts(void **state)
+{
+	struct fixture *f = *state;
+	struct percept_batch b;
+	float usual[VOCAB_MAX], moved[VOCAB_MAX];
+
+	assert_true(f->info.capabilities & PERCEPT_CAN_MROPE);
+	for (int c = -1; c < 3; c++) {
+		struct percept_row rows[] = { row(0, 0), row(0, 1), row(0, 2) };
+
+		if (c >= 0)
+			rows[2].position[c] += 3;
+		assert_int_equal(f->ops->sequence_trim(f->decoder, 0, 0), 0);
+		assert_int_equal(step(f, rows, 3, NULL, &b), 0);
+		memcpy(c < 0 ? usual : moved, b.logits + 2 * (size_t)f->info.vocab, f->info.vocab * sizeof(float));
+		assert_true(c < 0 || memcmp(usual, moved, f->info.vocab * sizeof(float)));
+		rows[2].position[c < 0 ? 0 : c] = -1;
+		assert_int_equal(step(f, rows + 2, 1, NULL, &b), -EINVAL);
+	}
+}
+
 #define FAMILY(test, open, name) cmocka_unit_test_prestate_setup_teardown(test, open, close_decoder, name)
 #define FAMILY_CASES(name)                                                                                                    \
 	FAMILY(chunks_give_the_same_bits, open_decoder, name), FAMILY(rows_of_others_change_nothing, open_decoder, name),     \
@@ -469,6 +492,8 @@ int main(void)
 		FAMILY_CASES("dec_mixtral"),
 		FAMILY_CASES("dec_mpt"),
 		FAMILY_CASES("dec_qwen2_moe"),
+		FAMILY_CASES("vlm_qwen2vl"),
+		FAMILY(each_of_three_positions_counts, open_decoder, "vlm_qwen2vl"),
 		FAMILY(a_windows_rows_are_enough, open_long, "dec_mistral_sliding"),
 		FAMILY(a_windows_rows_are_enough, open_long, "dec_gemma3"),
 	};

@@ -26,7 +26,7 @@ class Bundle:
         self.ids, self.greedy = integers(case, "in.input_ids"), integers(case, "out.greedy_ids")
         used = sorted(set(self.ids + self.greedy) - set(SPECIAL))
         self.letters = {id: chr(48 + i) for i, id in enumerate(used)}
-        spare = iter("abcdefghijklmnopqrstuvwxyz:" if max(self.letters.values()) < "a" else "")
+        spare = iter("abcdefghijklmnopqrstuvwxyz" if max(self.letters.values()) < "a" else "")
         shutil.copytree(self.case, self.path)
         self.path.chmod(0o755)
         vocab = {}
