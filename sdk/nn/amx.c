@@ -42,21 +42,33 @@ int amx_usable(void)
 #endif
 
 /* What the instruction reads: palette 1, then bytes of a row and rows of each tile. */
-struct amx_shape {
+struct amx_config {
 	uint8_t palette, start, reserved[14];
 	uint16_t bytes[16];
 	uint8_t rows[16];
 };
 
+void amx_begin_shaped(const struct amx_shape *shape)
+{
+	struct amx_config config = { .palette = 1 };
+
+	for (int i = 0; i < AMX_TILES; i++) {
+		config.bytes[i] = shape->bytes[i];
+		config.rows[i] = shape->rows[i];
+	}
+	amx_written();
+	_tile_loadconfig(&config);
+}
+
 void amx_begin(const uint8_t rows[AMX_TILES])
 {
-	struct amx_shape shape = { .palette = 1 };
+	struct amx_shape shape;
 
 	for (int i = 0; i < AMX_TILES; i++) {
 		shape.bytes[i] = AMX_BYTES;
 		shape.rows[i] = rows ? rows[i] : AMX_ROWS;
 	}
-	_tile_loadconfig(&shape);
+	amx_begin_shaped(&shape);
 }
 
 void amx_end(void)
@@ -77,6 +89,11 @@ int amx_usable(void)
 void amx_begin(const uint8_t rows[AMX_TILES])
 {
 	(void)rows;
+}
+
+void amx_begin_shaped(const struct amx_shape *shape)
+{
+	(void)shape;
 }
 
 void amx_end(void)

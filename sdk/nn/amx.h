@@ -16,6 +16,17 @@ int amx_usable(void);
 /* This thread's tile i has rows[i] rows (1 .. AMX_ROWS) of AMX_BYTES bytes; rows NULL: all have AMX_ROWS. They are zero. Only where
  * amx_usable(). [any] */
 void amx_begin(const uint8_t rows[AMX_TILES]);
+/* The same, with bytes[i] bytes (4 .. AMX_BYTES, a multiple of 4) in each row of tile i. [any] */
+struct amx_shape {
+	uint8_t rows[AMX_TILES], bytes[AMX_TILES];
+};
+void amx_begin_shaped(const struct amx_shape *shape);
+/* What was written before this is in memory for the tiles to load: compilers do not know that they read. */
+static inline void amx_written(void)
+{
+	__asm__ volatile("" ::: "memory");
+}
+
 /* This thread has no tiles any more. [any] */
 void amx_end(void);
 

@@ -43,7 +43,7 @@ enum { TILE_ROWS = 12 };
 
 const struct nn_kernels kernels_avx512vnni = KERNELS_SET("avx512vnni", kernels_vnni_usable, &quant_vnni);
 const struct nn_kernels kernels_avx512bf16 = KERNELS_SET("avx512bf16", kernels_bf16_usable, &quant_vnni);
-const struct nn_kernels kernels_amx = KERNELS_SET("amx", kernels_amx_usable, &quant_vnni);
+const struct nn_kernels kernels_amx = KERNELS_SET("amx", kernels_amx_usable, &quant_amx);
 
 #ifdef __clang__
 #pragma clang attribute pop

@@ -54,6 +54,16 @@ static void quant_encode_tiles(void *arg, size_t begin, size_t end)
 	}
 }
 
+/* Weight i's panel for a tile. Results go to `y`, `stride` apart. */
+static struct quant_tile quant_tile_of(const struct quant_linear *l, uint32_t i, size_t panel, size_t tile, float *y, size_t stride)
+{
+	return (struct quant_tile){
+		.y = y, .stride = stride, .x = quant_tile_blocks(l, tile), .blocks = l->k,
+		.panel = (const uint8_t *)l->w[i]->packed + panel * l->panel_bytes[i], .rows = (uint32_t)quant_tile_rows(l, tile),
+		.stream = l->tiles == 1, .format = l->w[i]->codes,
+	};
+}
+
 /* One panel for one tile: results go to y at once, or through a scratch where only some columns are wanted. */
 static void quant_meet(const struct quant_linear *l, uint32_t i, size_t panel, size_t tile)
 {
@@ -64,15 +74,35 @@ static void quant_meet(const struct quant_linear *l, uint32_t i, size_t panel, s
 	_Alignas(64) float part[QUANT_ROWS * QUANT_PANEL];
 	float *to = l->y[i].data + row * stride + col;
 	const int whole = cols == QUANT_PANEL;
-	const struct quant_tile t = {
-		.y = whole ? to : part, .stride = whole ? stride : QUANT_PANEL, .x = quant_tile_blocks(l, tile), .blocks = l->k,
-		.panel = (const uint8_t *)w->packed + panel * l->panel_bytes[i], .rows = (uint32_t)rows, .stream = l->tiles == 1, .format = w->codes,
-	};
+	const struct quant_tile t = quant_tile_of(l, i, panel, tile, whole ? to : part, whole ? stride : QUANT_PANEL);
 
 	l->kernels->tile(&t);
 	for (size_t r = 0; r < rows && (!whole || b); r++)
 		for (size_t j = 0; j < cols; j++)
 			to[r * stride + j] = t.y[r * t.stride + j] + (b ? b[j] : 0);
+}
+
+/* Two whole panels for some tiles. */
+static void quant_meet_pair(const struct quant_linear *l, uint32_t i, size_t panel, size_t first, size_t last)
+{
+	struct quant_tile tiles[QUANT_GROUP] = { 0 };
+	const size_t stride = l->y[i].stride, col = panel * QUANT_PANEL;
+	const float *b = l->b && l->b[i] ? l->b[i] + col : NULL;
+
+	for (size_t t = first; t < last; t++)
+		tiles[t - first] = quant_tile_of(l, i, panel, t, l->y[i].data + t * l->kernels->rows * stride + col, stride);
+	l->kernels->pair(tiles, last - first, l->panel_bytes[i]);
+	for (size_t t = first; t < last && b; t++)
+		for (size_t r = 0; r < tiles[t - first].rows; r++)
+			for (size_t j = 0; j < 2 * QUANT_PANEL; j++)
+				tiles[t - first].y[r * stride + j] += b[j];
+}
+
+/* Whether panel p and the next are whole ones of weight i, and tiles are high enough to take both at once. */
+static int quant_pairs_up(const struct quant_linear *l, uint32_t i, size_t p, size_t end)
+{
+	return l->kernels->pair && l->x.rows > l->kernels->rows / 2 && p + 1 < end &&
+	       (p + 2 - l->first[i]) * QUANT_PANEL <= l->w[i]->rows;
 }
 
 /* Some panels for one group of tiles. */
@@ -81,11 +111,16 @@ static void quant_task(void *arg, uint32_t index)
 	const struct quant_linear *l = arg;
 	const size_t first = index / l->steps * QUANT_GROUP, last = first + QUANT_GROUP < l->tiles ? first + QUANT_GROUP : l->tiles;
 	const size_t begin = index % l->steps * l->step, all = l->first[NN_LINEAR_MAX];
+	const size_t end = begin + l->step < all ? begin + l->step : all;
 	uint32_t i = 0;
 
-	for (size_t p = begin; p < begin + l->step && p < all; p++) {
+	for (size_t p = begin; p < end; p++) {
 		while (p >= l->first[i + 1])
 			i++;
+		if (quant_pairs_up(l, i, p, end)) {
+			quant_meet_pair(l, i, p++ - l->first[i], first, last);
+			continue;
+		}
 		for (size_t t = first; t < last; t++)
 			quant_meet(l, i, p - l->first[i], t);
 	}
@@ -119,7 +154,7 @@ void quant_linear(struct nn *c, struct nn_tensor x, uint32_t n, const struct nn_
 		l.panel_bytes[i] = i < n ? quant_panel_bytes(w[i]->codes, x.cols) : 0;
 	}
 	l.tiles = (x.rows + l.kernels->rows - 1) / l.kernels->rows;
-	l.blocks = nn_memory(c, x.rows * l.k, sizeof(*l.blocks));
+	l.blocks = nn_memory(c, x.rows * l.k + QUANT_ROWS, sizeof(*l.blocks));
 	if (!c->error && x.rows && l.first[n]) {
 		nn_split(c, l.tiles, QUANT_INLINE / (l.kernels->rows * x.cols + 1) + 1, quant_encode_tiles, &l);
 		quant_run(c, &l);

@@ -19,7 +19,7 @@
 #include "sdk/nn/checkpoint.h"
 #include "sdk/nn/tensor.h"
 
-enum { QUANT_PANEL = 16, QUANT_K = 32, QUANT_SUPER = 8, QUANT_LINE = 64, QUANT_ROWS = 8, QUANT_TERM = 16256 };
+enum { QUANT_PANEL = 16, QUANT_K = 32, QUANT_SUPER = 8, QUANT_LINE = 64, QUANT_ROWS = 16, QUANT_TERM = 16256 };
 
 /* How codes lie; QUANT_CODE_T: 4 bits that choose from the 16 values of IQ4_NL, each + 128. */
 enum quant_code { QUANT_CODE_2, QUANT_CODE_3, QUANT_CODE_4, QUANT_CODE_5, QUANT_CODE_6, QUANT_CODE_8, QUANT_CODE_T };
@@ -61,14 +61,16 @@ size_t quant_panel_bytes(const struct quant_format *f, size_t cols);
 
 /* QUANT_K numbers of a row of activations. */
 struct quant_block {
-	int8_t high[QUANT_K], low[QUANT_K];
+	_Alignas(32) int8_t high[QUANT_K];
+	int8_t low[QUANT_K];
 	float d;         /* of QUANT_SUPER blocks */
 	float s;         /* the block's sum, in units of d */
 	float half[2];   /* the sums of its halves */
 	int32_t sum[2];  /* the same */
 };
 
-/* y [rows][QUANT_PANEL] = the panel times `rows` rows; x [blocks][rows]. Row r of y begins at y + r * stride. */
+/* y [rows][QUANT_PANEL] = the panel times `rows` rows; x [blocks][rows], with QUANT_ROWS more behind it that may be read. Row r of
+ * y begins at y + r * stride. */
 struct quant_tile {
 	float *y;
 	size_t stride;
@@ -84,6 +86,8 @@ struct quant_tile {
 struct quant_kernels {
 	uint32_t rows; /* of a tile, at most; <= QUANT_ROWS */
 	void (*tile)(const struct quant_tile *t);
+	/* (optional) `n` tiles with the same panel, and the one that lies `panel_bytes` behind it: its results follow in y's rows. */
+	void (*pair)(const struct quant_tile *t, size_t n, size_t panel_bytes);
 	/* to[i * apart] = numbers 32 * i ... of x. */
 	void (*encode)(const float *x, size_t blocks, struct quant_block *to, size_t apart);
 };
@@ -92,7 +96,7 @@ struct quant_kernels {
 void quant_linear(struct nn *c, struct nn_tensor x, uint32_t n, const struct nn_weight *const *w, const float *const *b,
 		  struct nn_tensor *y);
 
-extern const struct quant_kernels quant_portable, quant_avx2, quant_vnni;
+extern const struct quant_kernels quant_portable, quant_avx2, quant_vnni, quant_amx;
 
 /* nn_weight_pack_codes's work on one weight: panels [begin, end). */
 void quant_pack(const struct nn_weight *w, const struct quant_format *f, uint8_t *packed, size_t begin, size_t end);

@@ -20,7 +20,7 @@ static const struct {
 	{ "IQ4_NL", 0, -1, 1 }, { "IQ4_XS", 0, -1, 1 }, { "IQ2_XXS", 0, -1, 0 }, { "TQ2_0", 64, -1, 0 }, { "IQ3_S", 0, -1, 0 },
 };
 
-enum { FORMATS = sizeof(formats) / sizeof(*formats), COLS = 768, ROWS = 37, TOKENS = 14 };
+enum { FORMATS = sizeof(formats) / sizeof(*formats), COLS = 768, ROWS = 37, TOKENS = 37 };
 
 struct weights {
 	struct nn_checkpoint *checkpoint;
