@@ -15,12 +15,12 @@ struct shape {
 };
 
 static const struct shape shapes[] = {
-	{ 1, 1, 1, 1, 4, 4, 0, 0, 0 },	     { 5, 31, 2, 2, 16, 16, 0, 0, 0 },	{ 33, 33, 4, 2, 64, 64, 1, 0, 0 },
-	{ 7, 100, 6, 1, 80, 72, 1, 0, 0 },   { 50, 50, 16, 1, 24, 8, 1, 0, 1 }, { 70, 70, 4, 4, 33, 40, 1, 9, 0 },
-	{ 3, 257, 2, 1, 256, 256, 1, 40, 1 }, { 77, 77, 3, 3, 64, 64, 0, 0, 0 },
+	{ 1, 1, 1, 1, 4, 4, 0, 0, 0, 0 },	     { 5, 31, 2, 2, 16, 16, 0, 0, 0, 0 },	{ 33, 33, 4, 2, 64, 64, 1, 0, 0, 0 },
+	{ 7, 100, 6, 1, 80, 72, 1, 0, 0, 0 },   { 50, 50, 16, 1, 24, 8, 1, 0, 1, 0 }, { 70, 70, 4, 4, 33, 40, 1, 9, 0, 0 },
+	{ 3, 257, 2, 1, 256, 256, 1, 40, 1, 0 }, { 77, 77, 3, 3, 64, 64, 0, 0, 0, 0 },
 	/* Several blocks of keys: of few rows, which are tasks of their own; of many, which are not, and of each of those alone. */
-	{ 2, 900, 6, 2, 64, 40, 1, 0, 0 },   { 3, 1100, 2, 1, 40, 96, 1, 300, 1 }, { 60, 600, 16, 16, 16, 16, 1, 0, 0 },
-	{ 70, 700, 16, 16, 8, 24, 1, 290, 0 },
+	{ 2, 900, 6, 2, 64, 40, 1, 0, 0, 0 },   { 3, 1100, 2, 1, 40, 96, 1, 300, 1, 0 }, { 60, 600, 16, 16, 16, 16, 1, 0, 0, 0 },
+	{ 70, 700, 16, 16, 8, 24, 1, 290, 0, 0 },
 	/* Relative positions: of each row's last key, and, where all see all, of a place of its own. */
 	{ 1, 1, 1, 1, 4, 4, 1, 0, 0, 1 },      { 60, 60, 3, 3, 9, 9, 1, 0, 0, 20 },   { 50, 50, 4, 4, 16, 16, 0, 0, 0, 7 },
 	{ 3, 900, 6, 2, 64, 40, 1, 0, 0, 300 }, { 70, 700, 16, 16, 8, 24, 1, 290, 0, 128 }, { 33, 600, 2, 1, 24, 24, 0, 0, 0, 128 },
@@ -150,7 +150,7 @@ static void a_row_does_not_depend_on_its_batch(void **state)
 /* Rows of three sequences of different lengths in one call. */
 static void sequences_do_not_mix(void **state)
 {
-	static const struct shape f = { 9, 60, 4, 2, 32, 32, 1, 0, 0 };
+	static const struct shape f = { 9, 60, 4, 2, 32, 32, 1, 0, 0, 0 };
 
 	for (size_t p = 0; p < naive_n_paths; p++) {
 		struct nn_page_shape shape = { 2, 32, 32, NN_PAGE_F32 };
@@ -185,7 +185,7 @@ static void sequences_do_not_mix(void **state)
 
 static void pages_are_written_by_rows(void **state)
 {
-	static const struct shape f = { 2, 70, 2, 2, 24, 40, 1, 0, 0 };
+	static const struct shape f = { 2, 70, 2, 2, 24, 40, 1, 0, 0, 0 };
 	struct nn_page_shape shape = { 2, 24, 40, NN_PAGE_F32 };
 	struct setup s;
 	uint32_t position[70];
@@ -281,7 +281,7 @@ static void narrowing_is_to_the_nearest(void **state)
 
 static void a_row_that_sees_nothing_is_zero(void **state)
 {
-	static const struct shape f = { 3, 8, 2, 1, 8, 8, 1, 0, 0 };
+	static const struct shape f = { 3, 8, 2, 1, 8, 8, 1, 0, 0, 0 };
 	struct setup s;
 
 	assert_true(setup_init(&s, 0, &f));
@@ -295,7 +295,7 @@ static void a_row_that_sees_nothing_is_zero(void **state)
 
 static void wrong_shapes_are_refused(void **state)
 {
-	static const struct shape f = { 3, 8, 2, 1, 8, 8, 1, 0, 0 };
+	static const struct shape f = { 3, 8, 2, 1, 8, 8, 1, 0, 0, 0 };
 
 	for (int i = 0; i < 5; i++) {
 		struct setup s;

@@ -87,7 +87,7 @@ static int causal_info(void *decoder, struct percept_decoder_info *info)
 				(d->model.family->project ? 0 : PERCEPT_CAN_HOOK_PROJECT) |
 				(d->model.rope[0].axis ? PERCEPT_CAN_MROPE : 0),
 		.vocab = s->vocab, .d_model = s->d_model, .n_layers = s->n_layers, .context = s->context,
-		.max_batch = d->max_batch, .n_end = d->model.n_end, .end = d->model.end, .start = -1, .n_heads = s->n_heads,
+		.max_batch = d->max_batch, .n_end = d->model.ends.n, .end = d->model.ends.ids, .start = -1, .n_heads = s->n_heads,
 		.family = d->model.family->name, .identity = d->identity, .weight_bytes = d->model.weight_bytes,
 	};
 	return 0;

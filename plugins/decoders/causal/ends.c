@@ -1,5 +1,5 @@
 /* ends.c - which tokens end an answer. */
-#include "plugins/decoders/causal/model.h"
+#include "plugins/decoders/causal/ends.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -33,20 +33,20 @@ static cJSON *ends_file(const char *model)
 }
 
 /* Adds `name` of `config`, a number or a list; returns whether it was there. */
-static int ends_add(struct model *m, const cJSON *config, const char *name, struct nn_error *error)
+static int ends_add(struct ends *e, uint32_t vocab, const cJSON *config, const char *name, struct nn_error *error)
 {
 	const cJSON *ids = cJSON_GetObjectItemCaseSensitive(config, name);
 	const int n = cJSON_IsArray(ids) ? cJSON_GetArraySize(ids) : cJSON_IsNumber(ids);
 
-	for (int i = 0; i < n && m->n_end < ENDS_MAX; i++) {
+	for (int i = 0; i < n && e->n < ENDS_MAX; i++) {
 		const cJSON *id = cJSON_IsArray(ids) ? cJSON_GetArrayItem(ids, i) : ids;
 
-		if (!cJSON_IsNumber(id) || !(id->valuedouble >= 0 && id->valuedouble < m->shape.vocab)) {
+		if (!cJSON_IsNumber(id) || !(id->valuedouble >= 0 && id->valuedouble < vocab)) {
 			nn_fail(error, -EINVAL, "%s holds a token that is not of the vocabulary of %u.", name,
-				m->shape.vocab);
+				vocab);
 			return 1;
 		}
-		m->end[m->n_end++] = (int32_t)id->valuedouble;
+		e->ids[e->n++] = (int32_t)id->valuedouble;
 	}
 	return n > 0;
 }
@@ -55,51 +55,52 @@ static int ends_add(struct model *m, const cJSON *config, const char *name, stru
 static const char *const ends_names[] = { "<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|eom_id|>",
 					  "<EOT>", "<|end_of_text|>", "<｜end▁of▁sentence｜>" };
 
-static int ends_has(const struct model *m, int32_t id)
+static int ends_has(const struct ends *e, int32_t id)
 {
-	for (uint32_t i = 0; i < m->n_end; i++)
-		if (m->end[i] == id)
+	for (uint32_t i = 0; i < e->n; i++)
+		if (e->ids[i] == id)
 			return 1;
 	return 0;
 }
 
 /* GGUF files say one or some of them; control tokens of these names end an answer, too. */
-static void ends_add_gguf(struct model *m, const cJSON *config, struct nn_error *error)
+static void ends_add_gguf(struct ends *e, const struct nn_gguf *g, uint32_t vocab, const cJSON *config, struct nn_error *error)
 {
 	static const char *const keys[] = { "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
 					    "tokenizer.ggml.eom_token_id" };
-	const struct nn_gguf *g = nn_checkpoint_gguf(m->checkpoint);
 	const struct nn_gguf_value *tokens = nn_gguf_value(g, "tokenizer.ggml.tokens");
 	const struct nn_gguf_value *types = nn_gguf_value(g, "tokenizer.ggml.token_type");
 	const unsigned char *at = tokens ? tokens->data : NULL;
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
-		ends_add(m, config, keys[i], error);
+		ends_add(e, vocab, config, keys[i], error);
 	if (!tokens || !tokens->is_array || tokens->type != NN_GGUF_STRING || !types || !types->is_array ||
 	    types->type == NN_GGUF_STRING)
 		return;
-	for (uint64_t id = 0; id < tokens->n && id < types->n && id < m->shape.vocab; id++) {
+	for (uint64_t id = 0; id < tokens->n && id < types->n && id < vocab; id++) {
 		const struct nn_gguf_text text = nn_gguf_next_text(&at);
 		const int control = nn_gguf_number(types, id) == 3;
 
 		for (size_t i = 0; control && i < sizeof(ends_names) / sizeof(ends_names[0]); i++)
-			if (strlen(ends_names[i]) == text.n && !memcmp(ends_names[i], text.bytes, text.n) && m->n_end < ENDS_MAX &&
-			    !ends_has(m, (int32_t)id))
-				m->end[m->n_end++] = (int32_t)id;
+			if (strlen(ends_names[i]) == text.n && !memcmp(ends_names[i], text.bytes, text.n) && e->n < ENDS_MAX &&
+			    !ends_has(e, (int32_t)id))
+				e->ids[e->n++] = (int32_t)id;
 	}
 }
 
-int model_end_tokens(struct model *m, const cJSON *config, const cJSON *root, struct nn_error *error)
+int ends_read(struct ends *ends, const struct nn_checkpoint *checkpoint, uint32_t vocab, const cJSON *config, const cJSON *root,
+	      struct nn_error *error)
 {
-	cJSON *file = ends_file(nn_checkpoint_path(m->checkpoint));
+	const struct nn_gguf *gguf = nn_checkpoint_gguf(checkpoint);
+	cJSON *file = ends_file(nn_checkpoint_path(checkpoint));
 
-	m->end = calloc(ENDS_MAX, sizeof(*m->end));
-	if (!m->end)
+	*ends = (struct ends){ .ids = calloc(ENDS_MAX, sizeof(*ends->ids)) };
+	if (!ends->ids)
 		nn_fail(error, -ENOMEM, "Memory is out.");
-	else if (m->gguf)
-		ends_add_gguf(m, root, error);
-	else if (!ends_add(m, file, "eos_token_id", error) && !ends_add(m, config, "eos_token_id", error))
-		ends_add(m, root, "eos_token_id", error);
+	else if (gguf)
+		ends_add_gguf(ends, gguf, vocab, root, error);
+	else if (!ends_add(ends, vocab, file, "eos_token_id", error) && !ends_add(ends, vocab, config, "eos_token_id", error))
+		ends_add(ends, vocab, root, "eos_token_id", error);
 	cJSON_Delete(file);
 	return error->code;
 }

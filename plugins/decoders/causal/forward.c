@@ -228,12 +228,9 @@ static void forward_pages(struct forward *f, uint32_t i)
 	const struct layer *l = &f->d->model.layers[i];
 	const struct kv *kv = &f->d->kv[l->kv];
 
-	for (uint32_t s = 0; s < kv->n_sequences; s++) {
-		const struct kv_sequence *q = &kv->sequences[s];
-
-		for (uint32_t p = q->gone; f->lists[l->kv][s] && p < q->n_pages; p++)
-			f->lists[l->kv][s][p] = q->pages[p]->data + l->kv_layer * kv->stride;
-	}
+	for (uint32_t s = 0; s < kv->n_sequences; s++)
+		if (f->lists[l->kv][s])
+			kv_list(kv, s, l->kv_layer, f->lists[l->kv][s]);
 }
 
 /* Room for the lists of both kinds of layers. */

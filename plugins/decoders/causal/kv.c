@@ -184,3 +184,11 @@ int kv_reserve(struct kv *kv, uint32_t sequence, uint32_t extra)
 	}
 	return 0;
 }
+
+void kv_list(const struct kv *kv, uint32_t sequence, uint32_t layer, void **list)
+{
+	const struct kv_sequence *s = &kv->sequences[sequence];
+
+	for (uint32_t i = s->gone; i < s->n_pages; i++)
+		list[i] = s->pages[i]->data + layer * kv->stride;
+}

@@ -52,6 +52,9 @@ int kv_trim(struct kv *kv, uint32_t sequence, uint32_t length);
 uint64_t kv_bytes(const struct kv *kv, uint32_t sequence);
 /* Makes rows [n, n + extra) writable: pages of its own from the row n on. On failure the rows are as before. [one] */
 int kv_reserve(struct kv *kv, uint32_t sequence, uint32_t extra);
+/* The pages of one layer, as nn_attention_paged() takes them: list [the sequence's n_pages]; those given up are left as
+ * they are. */
+void kv_list(const struct kv *kv, uint32_t sequence, uint32_t layer, void **list);
 /* Gives up the pages that no window covers any more. [one] */
 void kv_forget(struct kv *kv, uint32_t sequence);
 

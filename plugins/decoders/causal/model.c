@@ -162,7 +162,8 @@ static int model_read(struct model *m, uint32_t context, struct nn_error *error)
 	model_find_embeddings(m, error);
 	if (error->code || model_configure(m, config, error) ||
 	    (m->family->configure && m->family->configure(m, config, error)) || model_check(m, error) ||
-	    model_load(m, error) || model_positions(m, config, error) || model_end_tokens(m, config, root, error))
+	    model_load(m, error) || model_positions(m, config, error) ||
+	    ends_read(&m->ends, m->checkpoint, m->shape.vocab, config, root, error))
 		return error->code;
 	if (context > m->shape.context)
 		return nn_fail(error, -EINVAL, "A context of %u tokens is more than the %u that this model was made for.", context,
@@ -186,7 +187,7 @@ int model_open(struct model *m, const char *path, uint32_t context, int fast, st
 void model_close(struct model *m)
 {
 	free(m->layers);
-	free(m->end);
+	free(m->ends.ids);
 	nn_checkpoint_close(m->checkpoint);
 	*m = (struct model){ 0 };
 }

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cjson/cJSON.h>
 
+#include "plugins/decoders/causal/ends.h"
 #include "sdk/nn/checkpoint.h"
 #include "sdk/nn/ops.h"
 
@@ -98,8 +99,7 @@ struct model {
 		const struct nn_block_format *format;
 		uint32_t n;
 	} recoded[MODEL_RECODED];       /* weights of formats that are computed in another one; ends with n 0 */
-	int32_t *end;                   /* tokens that end an answer */
-	uint32_t n_end;
+	struct ends ends;
 	struct nn_loader body, head_loader;
 };
 
@@ -183,8 +183,6 @@ int model_rope_axes(struct model *m, uint32_t i, const double *sections, uint32_
 const cJSON *model_rope_scaling(const struct model *m, const cJSON *config);
 /* What the family does, or model_rope() for m->rope[0]. */
 int model_positions(struct model *m, const cJSON *config, struct nn_error *error);
-/* m->end from generation_config.json beside the model, else from the configurations. */
-int model_end_tokens(struct model *m, const cJSON *config, const cJSON *root, struct nn_error *error);
 /* A whole number from 1 on; `names` as for nn_config_int(). */
 uint32_t model_int(const cJSON *config, const char *names, int64_t fallback, int64_t max, struct nn_error *error);
 
