@@ -32,6 +32,9 @@ static const struct bundle {
 	{"eva", {{"image.encoder", "eva"}}},
 	{"open_clip", {{"image.encoder", "openclip"}}},
 	{"siglip_vision_model", {{"image.encoder", "siglip"}}},
+	{"t5", {{"decoder", "t5"}}},
+	{"mt5", {{"decoder", "t5"}}},
+	{"umt5", {{"decoder", "t5"}}},
 	{NULL, {{NULL, NULL}}},
 };
 /* Any other text model: the decoder itself knows its families and says so if it lacks one. */
@@ -132,11 +135,32 @@ static void bundle_fill(const struct bundle *bundle, const cJSON *config, const 
 	}
 }
 
+/* A GGUF file holds a text model: of the architecture that it names. */
+static const struct bundle *bundle_gguf(const char *model)
+{
+	struct nn_error why = {0};
+	struct nn_gguf_file file;
+	const struct bundle *found = &bundle_text;
+	const struct nn_gguf_value *value = nn_gguf_open(&file, model, &why) ? NULL : nn_gguf_value(&file.g, "general.architecture");
+
+	if (value && value->type == NN_GGUF_STRING && !value->is_array) {
+		const unsigned char *at = value->data;
+		const struct nn_gguf_text name = nn_gguf_next_text(&at);
+
+		for (const struct bundle *b = bundles; b->model_type; b++)
+			if (strcmp(b->parts[0].role, "decoder") == 0 && !b->parts[1].role && strlen(b->model_type) == name.n &&
+			    memcmp(b->model_type, name.bytes, name.n) == 0)
+				found = b;
+	}
+	nn_gguf_close(&file);
+	return found;
+}
+
 static const struct bundle *bundle_of(const char *model, const cJSON *config)
 {
 	if (config)
 		return bundle_find(config);
-	return nn_gguf_is_path(model) ? &bundle_text : NULL;
+	return nn_gguf_is_path(model) ? bundle_gguf(model) : NULL;
 }
 
 /* The parts that one model holds. 0 or *error. */

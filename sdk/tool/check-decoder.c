@@ -32,6 +32,42 @@ static void check_decoder_about(struct check *c, void *instance, struct percept_
 	((const struct percept_decoder *)c->plugin->ops)->info(instance, info);
 }
 
+/* Rows that a sequence holds before its first decoded one. */
+static uint32_t check_encoded(const struct percept_decoder_info *info)
+{
+	return info->capabilities & PERCEPT_CAN_ENCODE ? DECODER_ROWS : 0;
+}
+
+/* A new sequence: of an encoder-decoder its encoder's rows are in it. */
+static int check_sequence(struct check *c, void *instance, const struct percept_decoder_info *info, uint32_t sequence)
+{
+	struct percept_row rows[DECODER_ROWS];
+	struct percept_batch b;
+
+	if (((const struct percept_decoder *)c->plugin->ops)->sequence_new(instance, sequence))
+		return check_broken(c, "sequence_new failed.");
+	if (!check_encoded(info))
+		return 0;
+	check_fill(rows, sequence, 0, DECODER_ROWS, info->vocab);
+	for (uint32_t i = 0; i < DECODER_ROWS; i++)
+		rows[i].wants = PERCEPT_ENCODER_ROW;
+	return check_step(c, instance, rows, DECODER_ROWS, &b);
+}
+
+static int check_decoder_numbers(struct check *c, const struct percept_decoder_info *info)
+{
+	for (uint32_t i = 0; i < info->n_end; i++) {
+		if (info->end[i] < 0 || (uint32_t)info->end[i] >= info->vocab)
+			return check_broken(c, "End token %d is not of the vocabulary of %u.", info->end[i], info->vocab);
+	}
+	if (info->capabilities & PERCEPT_CAN_ENCODE && (info->start < 0 || (uint32_t)info->start >= info->vocab))
+		return check_broken(c, "Decoding starts with token %d, which is not of the vocabulary of %u.", info->start, info->vocab);
+	if (info->max_batch < DECODER_ROWS || info->context < DECODER_ROWS + check_encoded(info))
+		return check_broken(c, "A step of %u rows in a context of %u is too small for anything.", info->max_batch,
+				    info->context);
+	return 0;
+}
+
 int check_decoder_work(struct check *c, void *instance)
 {
 	const struct percept_decoder *ops = c->plugin->ops;
@@ -40,25 +76,22 @@ int check_decoder_work(struct check *c, void *instance)
 	struct percept_batch b;
 
 	check_decoder_about(c, instance, &info);
-	for (uint32_t i = 0; i < info.n_end; i++) {
-		if (info.end[i] < 0 || (uint32_t)info.end[i] >= info.vocab)
-			return check_broken(c, "End token %d is not of the vocabulary of %u.", info.end[i], info.vocab);
-	}
-	if (info.max_batch < DECODER_ROWS || info.context < DECODER_ROWS)
-		return check_broken(c, "A step of %u rows in a context of %u is too small for anything.", info.max_batch,
-				    info.context);
-	if (ops->sequence_new(instance, 0))
-		return check_broken(c, "sequence_new failed.");
+	const uint32_t cut = check_encoded(&info) + 4;
+	int r = check_decoder_numbers(c, &info);
+
+	if (!r)
+		r = check_sequence(c, instance, &info, 0);
 	check_fill(rows, 0, 0, DECODER_ROWS, info.vocab);
-	int r = check_step(c, instance, rows, DECODER_ROWS, &b);
+	if (!r)
+		r = check_step(c, instance, rows, DECODER_ROWS, &b);
 
 	if (!r)
 		r = check_finite(c, "The logits", b.logits, (size_t)DECODER_ROWS * info.vocab);
 	if (!r && !ops->sequence_bytes(instance, 0))
 		r = check_broken(c, "sequence_bytes says 0 of a sequence that holds rows.");
-	if (!r && info.capabilities & PERCEPT_CAN_TRIM && (!ops->sequence_trim || ops->sequence_trim(instance, 0, 4)))
+	if (!r && info.capabilities & PERCEPT_CAN_TRIM && (!ops->sequence_trim || ops->sequence_trim(instance, 0, cut)))
 		r = check_broken(c, "It declares PERCEPT_CAN_TRIM, and sequence_trim fails.");
-	if (!r && info.capabilities & PERCEPT_CAN_FORK && (!ops->sequence_fork || ops->sequence_fork(instance, 0, 1, 4)))
+	if (!r && info.capabilities & PERCEPT_CAN_FORK && (!ops->sequence_fork || ops->sequence_fork(instance, 0, 1, cut)))
 		r = check_broken(c, "It declares PERCEPT_CAN_FORK, and sequence_fork fails.");
 	ops->sequence_free(instance, 0);
 	ops->sequence_free(instance, 1);
@@ -84,9 +117,10 @@ int check_decoder_nonsense(struct check *c, void *instance)
 
 		if (i == 2 && info.context > 65536)
 			continue;
-		ops->sequence_new(instance, 0);
+		if ((r = check_sequence(c, instance, &info, 0)))
+			break;
 		/* Filling the context is allowed; the row behind it is not. */
-		for (uint32_t at = 0; i == 2 && at <= info.context && !got; at += n) {
+		for (uint32_t at = check_encoded(&info); i == 2 && at <= info.context && !got; at += n) {
 			n = at < info.context && info.context - at < room ? info.context - at : at < info.context ? room : 1;
 			check_fill(rows, 0, at, n, info.vocab);
 			for (uint32_t k = 0; k < n; k++)
@@ -122,18 +156,23 @@ int check_decoder_repeat(struct check *c, void *instance)
 	const size_t bytes = info.vocab * sizeof(float);
 	float *alone = malloc(bytes);
 
-	ops->sequence_new(instance, 0);
-	ops->sequence_new(instance, 1);
+	int r = alone ? 0 : -ENOMEM;
+
+	if (!r)
+		r = check_sequence(c, instance, &info, 0);
+	if (!r)
+		r = check_sequence(c, instance, &info, 1);
 	for (uint32_t i = 0; i < DECODER_ROWS; i++)
 		check_fill(&rows[i], 0, i, 1, info.vocab);
 	for (uint32_t i = 0; i + 1 < DECODER_ROWS; i++)
 		rows[i].wants = 0;
-	int r = alone ? check_step(c, instance, rows, DECODER_ROWS, &b) : -ENOMEM;
-
+	if (!r)
+		r = check_step(c, instance, rows, DECODER_ROWS, &b);
 	if (!r)
 		memcpy(alone, b.logits, bytes);
 	ops->sequence_free(instance, 0);
-	ops->sequence_new(instance, 0);
+	if (!r)
+		r = check_sequence(c, instance, &info, 0);
 	for (uint32_t i = 0; i < DECODER_ROWS && !r; i++) {
 		struct percept_row both[2];
 

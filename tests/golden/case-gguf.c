@@ -11,7 +11,7 @@
 #include "tests/golden/decoder.h"
 
 /* GGUF_FAST: how much further the default arithmetic may be from the reference than float32. */
-enum { DECODER_TOP = 10, GGUF_FAST = 10 };
+enum { GGUF_FAST = 10 };
 
 static double decoder_log_sum(const float *logits, uint32_t n)
 {
@@ -24,8 +24,7 @@ static double decoder_log_sum(const float *logits, uint32_t n)
 	return most + log(sum);
 }
 
-/* got and want [DECODER_TOP] += log-probabilities of the tokens that are most likely after `want`'s logits. */
-static void decoder_top(const float *got_logits, const float *want_logits, uint32_t vocab, float *got, float *want)
+void decoder_top(const float *got_logits, const float *want_logits, uint32_t vocab, float *got, float *want)
 {
 	const double got_sum = decoder_log_sum(got_logits, vocab), want_sum = decoder_log_sum(want_logits, vocab);
 	float below = INFINITY;
@@ -74,8 +73,7 @@ static void decoder_steps(struct golden *g, const char *model)
 	free(want);
 }
 
-/* Sets the tolerance that case.json has under `key`; 0 if there is none. */
-static int decoder_tolerance(struct golden *g, const char *key)
+int decoder_tolerance(struct golden *g, const char *key)
 {
 	const cJSON *t = cJSON_GetObjectItem(cJSON_GetObjectItem(g->info, "tolerance"), key);
 	const cJSON *abs = cJSON_GetObjectItem(t, "atol"), *rel = cJSON_GetObjectItem(t, "rtol");
@@ -87,8 +85,7 @@ static int decoder_tolerance(struct golden *g, const char *key)
 	return 1;
 }
 
-/* "model-q4_k_m.gguf" is "Q4_K_M". 0 if it is no such file. */
-static int decoder_gguf_type(const char *file, char type[32])
+int decoder_gguf_type(const char *file, char type[32])
 {
 	const char *dot = strrchr(file, '.');
 	const size_t n = dot ? (size_t)(dot - file) : 0;

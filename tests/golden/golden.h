@@ -66,5 +66,6 @@ typedef void golden_runner(struct golden *g);
 golden_runner case_blocks, case_clip, case_clip_vision, case_connector, case_decode, case_decoder, case_e2e,
 	case_eva, case_image, case_native, case_openclip, case_real, case_resize, case_sampling, case_template,
 	case_tokenizer, case_vlm;
+golden_runner case_t5;
 
 #endif

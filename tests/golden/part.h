@@ -64,7 +64,7 @@ void part_check_taps(const struct part *p, struct golden *g, const char *prefix)
 /* Planar pixels f32 [3][height][width] as a media item. */
 struct percept_media part_pixels(const float *pixels, uint32_t width, uint32_t height);
 
-/* A decoder on one sequence. */
+/* A decoder on one sequence. Of an encoder-decoder the rows are its decoder's. */
 struct run {
 	struct part part;
 	struct percept_decoder_info info;
@@ -72,6 +72,7 @@ struct run {
 	int32_t position; /* of the next token */
 	float *logits;    /* [last step's rows][vocab] */
 	struct percept_row *rows;
+	uint32_t encoded; /* the encoder's rows */
 };
 
 int run_open(struct run *r, struct golden *g, const char *model);
@@ -79,6 +80,11 @@ int run_open_with(struct run *r, struct golden *g, const char *model, const cJSO
 void run_close(struct run *r);
 /* Forgets the sequence. */
 int run_begin(struct run *r);
+/* Whether it is an encoder-decoder. Then a prompt is its encoder's, `n` rows, malloc'ed and taken; 0 or -1. */
+int run_encodes(const struct run *r);
+int run_encode(struct run *r, struct golden *g, struct percept_row *rows, uint32_t n);
+/* Forgets all but the encoder's rows, and steps with the token that decoding starts with. 0 or -1. */
+int run_start(struct run *r, struct golden *g);
 /* The next row of the sequence: a token, whose logits are wanted. */
 struct percept_row run_row(struct run *r, int32_t id);
 /* Appends n rows, malloc'ed and taken; r->logits are all rows'. 0 or -1. */

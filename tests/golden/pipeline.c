@@ -182,5 +182,5 @@ int pipeline_prompt(struct pipeline *p, struct golden *g, const int32_t *ids, ui
 			rows[i] = run_row(&p->decoder, ids[i]);
 		rows[i].wants = PERCEPT_WANT_LOGITS;
 	}
-	return run_step_rows(&p->decoder, g, rows, n);
+	return run_encodes(&p->decoder) ? run_encode(&p->decoder, g, rows, n) : run_step_rows(&p->decoder, g, rows, n);
 }

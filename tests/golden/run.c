@@ -1,7 +1,9 @@
 /* run.c - a decoder on one sequence, greedily. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/engine/bundle.h"
 #include "tests/golden/part.h"
 
 /* The references were computed in float32. */
@@ -16,10 +18,27 @@ int run_open(struct run *r, struct golden *g, const char *model)
 	return error;
 }
 
+/* The decoder that the engine would take for `model`, put into `name`. */
+static const char *run_plugin(const char *model, char name[64])
+{
+	struct wire_error why = { 0 };
+	cJSON *parts = bundle_parts(model, NULL, NULL, &why);
+	const cJSON *part;
+
+	snprintf(name, 64, "causal");
+	cJSON_ArrayForEach(part, parts)
+		if (!strcmp(cJSON_GetStringValue(cJSON_GetObjectItem(part, "role")), "decoder"))
+			snprintf(name, 64, "%s", cJSON_GetStringValue(cJSON_GetObjectItem(part, "plugin")));
+	cJSON_Delete(parts);
+	return name;
+}
+
 int run_open_with(struct run *r, struct golden *g, const char *model, const cJSON *options)
 {
+	char name[64];
+
 	memset(r, 0, sizeof(*r));
-	if (part_open(&r->part, g, "causal", model, options, 1))
+	if (part_open(&r->part, g, run_plugin(model, name), model, options, 1))
 		return -1;
 	r->info.size = sizeof(r->info);
 	part_decoder(&r->part)->info(r->part.instance, &r->info);
@@ -38,6 +57,39 @@ void run_close(struct run *r)
 	part_close(&r->part);
 	free(r->logits);
 	free(r->rows);
+}
+
+int run_encodes(const struct run *r)
+{
+	return (r->info.capabilities & PERCEPT_CAN_ENCODE) != 0;
+}
+
+int run_encode(struct run *r, struct golden *g, struct percept_row *rows, uint32_t n)
+{
+	struct percept_batch batch = { .size = sizeof(batch), .n = n, .rows = rows };
+
+	for (uint32_t i = 0; i < n; i++)
+		rows[i].wants = PERCEPT_ENCODER_ROW;
+	const int error = part_decoder(&r->part)->step(part_call(&r->part), r->part.instance, &batch);
+
+	if (error)
+		part_failed(&r->part, g, error);
+	free(rows);
+	r->encoded = n;
+	r->n = 0;
+	r->position = 0;
+	return error ? -1 : 0;
+}
+
+int run_start(struct run *r, struct golden *g)
+{
+	r->n = 0;
+	r->position = 0;
+	if (part_decoder(&r->part)->sequence_trim(r->part.instance, 0, r->encoded)) {
+		golden_fail(g, "the sequence cannot be cut behind its encoder's rows");
+		return -1;
+	}
+	return run_step(r, g, &r->info.start, 1);
 }
 
 struct percept_row run_row(struct run *r, int32_t id)

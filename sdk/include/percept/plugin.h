@@ -315,6 +315,11 @@ enum percept_wants {
 	PERCEPT_ENCODER_ROW = 4, /* encoder-decoder families: the row belongs to the encoder's input */
 };
 
+/* Encoder-decoder families (PERCEPT_CAN_ENCODE): a sequence is its encoder's rows, then its decoder's, whose first token is
+ * the info's `start`. The encoder's rows see each other, and come all in one step, before or with the first decoder's row;
+ * they want no logits. Positions begin at 0 in either part. Lengths (context, fork, trim) count both parts; to keep some of
+ * the encoder's rows but not all is -ERANGE. max_batch is at least the context. */
+
 /* One position of one sequence in a batch. */
 struct percept_row {
 	int32_t token;          /* the id; -1: `embedding` is given instead */
