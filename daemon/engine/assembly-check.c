@@ -40,6 +40,8 @@ static int assembly_learn_decoder(struct assembly *assembly, const struct part *
 	    info->d_model > ASSEMBLY_MAX_DIM || info->n_end > 1024 || (info->n_end && !info->end))
 		return call_broken(call, error, "info() says vocab %u, context %u, max_batch %u, d_model %u, n_end %u", info->vocab,
 				   info->context, info->max_batch, info->d_model, info->n_end);
+	if (info->capabilities & PERCEPT_CAN_ENCODE && (info->start < 0 || (uint32_t)info->start >= info->vocab))
+		return call_broken(call, error, "info() says that decoding starts with token %d of %u", info->start, info->vocab);
 	if (assembly->context == 0 || assembly->context > info->context)
 		assembly->context = info->context;
 	return 0;
@@ -191,10 +193,6 @@ int assembly_check(const struct assembly *assembly, struct wire_error *error)
 {
 	int r = 0;
 
-	if (assembly->info.capabilities & PERCEPT_CAN_ENCODE)
-		return wire_error_set(error, WIRE_PARAMS,
-				      "Decoder %s of %s is an encoder-decoder model; this version runs decoder-only models.",
-				      assembly->decoder->plugin.api->name, assembly_model(assembly->decoder));
 	for (size_t i = 0; i < TEXT_MEDIA && r == 0; i++)
 		r = assembly_check_lane(assembly, i, error);
 	for (size_t i = 0; i < TEXT_MEDIA && r == 0; i++)

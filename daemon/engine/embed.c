@@ -105,7 +105,7 @@ static void embed_text_run(struct worker_job *job)
 	free(text);
 }
 
-/* The decoder reads the plain text and its last hidden state is the vector. */
+/* The decoder, or its encoder, reads the plain text, and the last hidden state is the vector. */
 static void embed_rows_run(struct worker_job *job)
 {
 	struct request *request = pipeline_request(job);
@@ -125,6 +125,8 @@ static void embed_rows_run(struct worker_job *job)
 		r = rows_add_tokens(&request->rows, &assembly->text.start, 1);
 	if (r == 0)
 		r = rows_add_tokens(&request->rows, ids.data, ids.n);
+	if (r == 0)
+		r = rows_encode(&request->rows, assembly, 1);
 	if (r && !request->error.code)
 		wire_error_set(&request->error, WIRE_INTERNAL, "Memory is out.");
 	nn_ids_free(&ids);

@@ -36,7 +36,7 @@ static void engine_answer(struct engine *engine, struct request *request)
 	} else if (request->kind == REQUEST_COUNT) {
 		cJSON *result = cJSON_CreateObject();
 
-		cJSON_AddNumberToObject(result, "tokens", request->rows.n);
+		cJSON_AddNumberToObject(result, "tokens", rows_asked(&request->rows));
 		cJSON_AddItemToObject(result, "by_item", request->by_item ? request->by_item : cJSON_CreateArray());
 		request->by_item = NULL;
 		engine_send_result(engine, request->id, result);

@@ -91,7 +91,7 @@ static cJSON *request_usage(const struct request *request)
 {
 	cJSON *usage = cJSON_CreateObject();
 
-	cJSON_AddNumberToObject(usage, "input_tokens", request->rows.n);
+	cJSON_AddNumberToObject(usage, "input_tokens", rows_asked(&request->rows));
 	cJSON_AddNumberToObject(usage, "cached_tokens", request->cached_rows);
 	cJSON_AddNumberToObject(usage, "output_tokens", request->n_tokens);
 	cJSON *media = cJSON_AddArrayToObject(usage, "media");

@@ -55,6 +55,24 @@ int rows_add_tokens(struct rows *rows, const int32_t *ids, size_t n)
 	return 0;
 }
 
+int rows_encode(struct rows *rows, const struct assembly *assembly, int only)
+{
+	const int32_t stop = assembly->text.stop, start = assembly->info.start;
+
+	if (!(assembly->info.capabilities & PERCEPT_CAN_ENCODE))
+		return 0;
+	if (stop >= 0 && (rows->n == 0 || rows->rows[rows->n - 1].token != stop) && rows_add_tokens(rows, &stop, 1))
+		return -ENOMEM;
+	/* It sees itself both ways, all of it. */
+	for (uint32_t i = 0; i < rows->n; i++) {
+		rows->rows[i].wants = PERCEPT_ENCODER_ROW;
+		rows->rows[i].span = 1;
+	}
+	rows->encoder = rows->n;
+	rows->position = 0;
+	return only ? 0 : rows_add_tokens(rows, &start, 1);
+}
+
 /* The first 16 bytes of the digest; the top bit keeps it apart from tokens. */
 static struct row_key rows_item_key(const char *hex, uint32_t row)
 {
@@ -239,6 +257,8 @@ int rows_build(struct request *request, struct call *call, struct wire_error *er
 	free(weave.text);
 	for (uint32_t i = 0; assembly->prefix && i < request->rows.n; i++)
 		request->rows.rows[i].span = 1;
+	if (r == 0 && rows_encode(&request->rows, assembly, 0))
+		r = wire_error_set(error, WIRE_INTERNAL, "Memory is out.");
 	return r;
 }
 

@@ -17,7 +17,13 @@ struct rows {
 	int32_t position; /* of the next row */
 	uint32_t media;   /* items so far */
 	uint32_t spans;   /* spans so far */
+	uint32_t encoder; /* the first ones, which are an encoder's; 0: the decoder has none */
 };
+/* Rows that the prompt itself is, without what a decoder begins with behind them. */
+static inline uint32_t rows_asked(const struct rows *rows)
+{
+	return rows->encoder ? rows->encoder : rows->n;
+}
 void rows_fini(struct rows *rows);
 static inline struct row_key rows_token_key(int32_t id)
 {
@@ -25,6 +31,9 @@ static inline struct row_key rows_token_key(int32_t id)
 }
 /* Appends tokens. 0 or -ENOMEM. */
 int rows_add_tokens(struct rows *rows, const int32_t *ids, size_t n);
+/* Where the decoder has an encoder: the rows become that one's input, ended as the model's texts are; unless `only`, the row
+ * that decoding starts with follows. 0 or -ENOMEM. */
+int rows_encode(struct rows *rows, const struct assembly *assembly, int only);
 
 struct request;
 /* All of the request's prompt, its items' embeddings known, to request->rows; each item's count of rows. 0, or *error. [worker] */

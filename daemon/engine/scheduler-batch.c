@@ -22,7 +22,7 @@ static void batch_add(struct scheduler *scheduler, struct stream *stream, const 
 
 	*to = *row;
 	to->sequence = stream->sequence;
-	to->wants = wants;
+	to->wants = wants | (row->wants & PERCEPT_ENCODER_ROW);
 	if (wants)
 		scheduler->owners[scheduler->n_wanting++] = stream;
 	if (stream->batch++ == 0)
@@ -191,6 +191,7 @@ static void batch_note(struct scheduler *scheduler, struct stream *stream)
 		r = scheduler_note_rows(sequence, &key, 1);
 	} else {
 		r = scheduler_note_rows(sequence, request->rows.keys + stream->done, n);
+		sequence->encoder = request->rows.encoder;
 		stream->done += n;
 		stream_prefilled(stream, n);
 	}
@@ -207,13 +208,14 @@ static void batch_deliver(struct scheduler *scheduler, const struct percept_batc
 	size_t logits = 0, hidden = 0;
 
 	for (uint32_t i = 0; i < first + n; i++) {
-		struct stream *stream = rows[i].wants ? scheduler->owners[owner++] : NULL;
+		const uint32_t wants = rows[i].wants & (PERCEPT_WANT_LOGITS | PERCEPT_WANT_HIDDEN);
+		struct stream *stream = wants ? scheduler->owners[owner++] : NULL;
 
 		if (!stream || i < first)
 			continue;
 		if (stream->request->error.code)
 			stream_end(scheduler, stream, NULL);
-		else if (rows[i].wants == PERCEPT_WANT_HIDDEN)
+		else if (wants == PERCEPT_WANT_HIDDEN)
 			stream_hidden(scheduler, stream, batch->hidden ? batch->hidden + hidden++ * info->d_model : NULL);
 		else
 			stream_sample(scheduler, stream, batch->logits ? batch->logits + logits++ * info->vocab : NULL);

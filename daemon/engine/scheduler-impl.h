@@ -13,6 +13,7 @@ struct sequence {
 	enum { SEQUENCE_FREE, SEQUENCE_BUSY, SEQUENCE_KEPT } state;
 	struct row_key *keys; /* of the rows it holds */
 	uint32_t n, room;
+	uint32_t encoder;      /* the first ones are an encoder's, whole; 0: none are */
 	uint64_t used; /* when it was last used, in steps */
 };
 

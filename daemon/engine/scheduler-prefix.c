@@ -31,7 +31,7 @@ static void scheduler_drop(struct scheduler *scheduler, uint32_t i)
 {
 	scheduler->assembly->ops->sequence_free(scheduler->assembly->decoder->instance, i);
 	scheduler->sequences[i].state = SEQUENCE_FREE;
-	scheduler->sequences[i].n = 0;
+	scheduler->sequences[i].n = scheduler->sequences[i].encoder = 0;
 }
 
 int scheduler_evict(struct scheduler *scheduler)
@@ -49,18 +49,20 @@ int scheduler_evict(struct scheduler *scheduler)
 }
 
 /* Rows that `sequence` and the prompt have in common from the start. The last prompt row is always run, for its logits, and a
- * span that sees itself both ways is run whole. */
+ * span that sees itself both ways is run whole; so is an encoder's input, which is another's only where all of it is equal. */
 static uint32_t scheduler_common(const struct sequence *sequence, const struct rows *rows)
 {
 	uint32_t most = rows->n - 1, n = 0;
 
+	if (sequence->encoder != rows->encoder)
+		return 0;
 	if (sequence->n < most)
 		most = sequence->n;
 	while (n < most && sequence->keys[n].a == rows->keys[n].a && sequence->keys[n].b == rows->keys[n].b)
 		n++;
 	while (n > 0 && rows->rows[n].span && rows->rows[n - 1].span == rows->rows[n].span)
 		n--;
-	return n < PREFIX_LEAST ? 0 : n;
+	return n < PREFIX_LEAST || n < rows->encoder ? 0 : n;
 }
 
 /* An unused sequence, an old one given up if need be; n_sequences if all are busy. `but` is spared. */
@@ -103,6 +105,7 @@ static int scheduler_fork(struct scheduler *scheduler, struct stream *stream, ui
 		scheduler_drop(scheduler, to);
 		return -ENOMEM;
 	}
+	scheduler->sequences[to].encoder = scheduler->sequences[from].encoder;
 	scheduler_own(scheduler, stream, to, length);
 	return 0;
 }

@@ -36,7 +36,8 @@ static int stream_begin_history(struct stream *stream)
 	if (!sampler_penalises(&stream->request->sampler))
 		return 0;
 	for (uint32_t i = 0; i < rows->n; i++)
-		if (rows->rows[i].token >= 0 && sampler_history_add(&stream->history, rows->rows[i].token))
+		if (rows->rows[i].token >= 0 && !(rows->rows[i].wants & PERCEPT_ENCODER_ROW) &&
+		    sampler_history_add(&stream->history, rows->rows[i].token))
 			return -ENOMEM;
 	return 0;
 }

@@ -96,6 +96,21 @@ static int32_t text_start_token(const struct text *text)
 	return start;
 }
 
+/* The token that the tokenizer puts behind a text; else the one that ends texts. */
+static int32_t text_stop_token(const struct text *text)
+{
+	struct nn_ids plain = {0}, around = {0};
+	int32_t stop = nn_tokenizer_eos(text->tokenizer);
+
+	if (nn_tokenizer_encode(text->tokenizer, "a", 1, 0, &plain, NULL) == 0 &&
+	    nn_tokenizer_encode(text->tokenizer, "a", 1, NN_ENCODE_AROUND, &around, NULL) == 0 && plain.n &&
+	    around.n > plain.n + (text->start >= 0))
+		stop = around.data[around.n - 1];
+	nn_ids_free(&plain);
+	nn_ids_free(&around);
+	return stop;
+}
+
 /* Whether a template writes that token. */
 static int text_writes(const struct text *text, const char *source, int32_t id)
 {
@@ -156,6 +171,7 @@ static int text_open_directory(struct text *text, const char *directory, const c
 		text->media[i] = text_media_token(text, config, text_media_names[i]);
 	cJSON_Delete(config);
 	text->start = text_start_token(text);
+	text->stop = text_stop_token(text);
 	return text_open_template(text, directory, error);
 }
 
@@ -164,7 +180,7 @@ int text_open(struct text *text, const struct percept_decoder *ops, void *decode
 {
 	int own = PERCEPT_HAS(ops, piece) && ops->tokenize && ops->piece, r = 0;
 
-	*text = (struct text){.plugin = plugin, .start = -1, .media = {-1, -1, -1}};
+	*text = (struct text){.plugin = plugin, .start = -1, .stop = -1, .media = {-1, -1, -1}};
 	if (own) {
 		text->ops = ops;
 		text->decoder = decoder;

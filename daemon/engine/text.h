@@ -22,6 +22,7 @@ struct text {
 	int chat_lists;                   /* 1: the template reads parts even where a message is only text */
 	int32_t media[TEXT_MEDIA];        /* the special token that the template puts in an item's place; -1: none */
 	int32_t start;                    /* the token that a prompt begins with; -1: none */
+	int32_t stop;                     /* the token that an encoder's input ends with; -1: none */
 	cJSON *names;                     /* bos_token, eos_token ... as templates want them */
 };
 /* From the decoder's own functions or its model's directory `model` (may be NULL); `tower`: the GGUF file of the pictures' parts, which

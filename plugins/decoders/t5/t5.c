@@ -53,8 +53,8 @@ static int t5_open(struct percept_call *call, const struct percept_open *open, v
 					     t5_is(open, "kv", "f32") || (whole && !t5_is(open, "kv", "f16")) ? NN_PAGE_F32 : NN_PAGE_F16 };
 	const uint64_t most = (uint64_t)t5_number(open, "kv_memory") << 20;
 
-	/* An encoder's rows come in one step, however many. */
-	d->max_batch = t5_number(open, "batch") > s->context ? t5_number(open, "batch") : s->context;
+	/* An encoder's rows come in one step, however many, beside a row of each other sequence. */
+	d->max_batch = (t5_number(open, "batch") > s->context ? t5_number(open, "batch") : s->context) + open->max_sequences;
 	d->arena = nn_arena_new(0);
 	d->budget.most = most ? most : kv_budget_default();
 	if (!d->arena || kv_init(&d->self, s->n_decoder, &pages, open->max_sequences, 0, &d->budget) ||
