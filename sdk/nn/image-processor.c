@@ -19,6 +19,7 @@ static const struct image_kind processor_kinds[] = {
 	{"CLIP", &image_single, 1, 1, 0, 0, 224, NN_BICUBIC, OPENAI_MEAN, OPENAI_STD},
 	{"LlavaNext", &image_anyres, 1, 1, 0, 0, 224, NN_BICUBIC, OPENAI_MEAN, OPENAI_STD},
 	{"LlavaImage", &image_single, 1, 1, 1, 0, 224, NN_BICUBIC, OPENAI_MEAN, OPENAI_STD},
+	{"Siglip2", &image_flex, 0, 0, 0, 0, 0, NN_BILINEAR, HALF, HALF},
 	{"Siglip", &image_single, 0, 0, 0, 0, 224, NN_BICUBIC, HALF, HALF},
 	{"Blip", &image_single, 0, 0, 0, 0, 384, NN_BICUBIC, OPENAI_MEAN, OPENAI_STD},
 	{"Idefics3", &image_split, 0, 0, 0, 0, 364, NN_LANCZOS, HALF, HALF},

@@ -48,7 +48,9 @@ struct nn_image_processor {
 	uint32_t pieces_least, pieces_most, crop_least; /* InternVL, Gemma 3: tiles or cuts, the overview not counted; a cut's sides */
 	double ratio_least;              /* Gemma 3: of the sides, from where on a picture is cut */
 	struct nn_native native;
+	uint32_t flex_patch, flex_patches; /* SigLIP 2: a patch's pixels, 0: of another kind; patches of a picture, at most */
 };
+enum { NN_FLEX_MOST = 4 /* times as many patches a request may ask for */ };
 /* `path`: a model directory. `image_size` is used for sizes the file leaves out; without a file CLIP's values hold. */
 int nn_image_processor_load(struct nn_image_processor *p, const char *directory, uint32_t image_size, struct nn_error *error);
 /* The same from the text of the file. */

@@ -48,6 +48,16 @@ struct kernel_block {
 	uint32_t rows, first, keys;
 };
 
+/* A row of a depthwise convolution: out (cols, channels); rows [KERNEL_DEPTH] of inputs, NULL where there is none, each
+ * (cols + KERNEL_DEPTH - 1, channels) with nothing at its ends; w (KERNEL_DEPTH, KERNEL_DEPTH, channels); b [channels] or NULL. */
+enum { KERNEL_DEPTH = 7 };
+struct kernel_depthwise {
+	float *out;
+	const float *rows[KERNEL_DEPTH];
+	const float *w, *b;
+	size_t cols, channels;
+};
+
 struct nn_kernels {
 	const char *name;
 	int (*usable)(void);
@@ -69,6 +79,7 @@ struct nn_kernels {
 	void (*convert)(float *f, const void *data, size_t n, enum nn_type type);
 	/* h [n], IEEE binary16, to the nearest. */
 	void (*narrow)(uint16_t *h, const float *f, size_t n);
+	void (*depthwise)(const struct kernel_depthwise *d);
 	const struct quant_kernels *quant; /* of weights that are codes */
 };
 

@@ -150,5 +150,7 @@ struct nn_tensor nn_resize_grid_smooth(struct nn *c, struct nn_tensor table, uin
 				       uint32_t new_cols);
 struct nn_tensor nn_resize_grid_linear(struct nn *c, struct nn_tensor table, uint32_t rows, uint32_t cols, uint32_t new_rows,
 				       uint32_t new_cols);
+/* Depthwise convolution 7 x 7 with stride 1 and zeros around: x (height * width, C) to the same shape. w (7 * 7, C), b [C] or NULL. */
+struct nn_tensor nn_depthwise(struct nn *c, struct nn_tensor x, uint32_t height, uint32_t width, const float *w, const float *b);
 
 #endif

@@ -346,6 +346,46 @@ static void rope_turns_pairs_by_their_components(void **state)
 	naive_fini(&c);
 }
 
+/* Each channel's 7 x 7 neighbours, zeros around; channels that are no whole vectors, and rows shorter than a block. */
+static void depthwise_is_its_sum(void **state)
+{
+	static const struct {
+		uint32_t height, width;
+		size_t channels;
+	} sizes[] = { { 1, 1, 3 }, { 9, 5, 17 }, { 4, 11, 48 }, { 8, 8, 33 } };
+
+	for (size_t i = 0; i < naive_n_paths * 4; i++) {
+		const uint32_t h = sizes[i % 4].height, width = sizes[i % 4].width;
+		const size_t n = sizes[i % 4].channels;
+		struct nn c;
+
+		if (!naive_init(&c, i / 4))
+			continue;
+		struct nn_tensor x = nn_new(&c, (size_t)h * width, n), w = nn_new(&c, 49, n), b = nn_new(&c, 1, n);
+
+		naive_fill(x.data, x.rows * n, 1);
+		naive_fill(w.data, 49 * n, 1);
+		naive_fill(b.data, n, 1);
+		struct nn_tensor y = nn_depthwise(&c, x, h, width, w.data, b.data);
+
+		for (size_t at = 0; at < x.rows * n; at++) {
+			const long row = (long)(at / n / width), col = (long)(at / n % width);
+			double want = b.data[at % n];
+
+			for (long k = 0; k < 49; k++) {
+				const long r = row + k / 7 - 3, q = col + k % 7 - 3;
+
+				if (r >= 0 && r < (long)h && q >= 0 && q < (long)width)
+					want += (double)x.data[((size_t)r * width + (size_t)q) * n + at % n] * w.data[(size_t)k * n + at % n];
+			}
+			assert_true(fabs(want - y.data[at]) < 2e-5);
+		}
+		nn_depthwise(&c, x, h + 1, width, w.data, b.data);
+		assert_int_equal(c.error, -EINVAL);
+		naive_fini(&c);
+	}
+}
+
 static void activations_have_names(void **state)
 {
 	assert_int_equal(nn_activation_named("gelu"), NN_GELU_ERF);
@@ -407,6 +447,7 @@ int main(void)
 		cmocka_unit_test(embeddings_are_rows_of_the_table),
 		cmocka_unit_test(halves_are_widened_exactly),
 		cmocka_unit_test(rope_turns_pairs),
+		cmocka_unit_test(depthwise_is_its_sum),
 		cmocka_unit_test(rope_turns_pairs_by_their_components),
 		cmocka_unit_test(activations_have_names),
 		cmocka_unit_test(patches_are_rows_of_the_picture),

@@ -9,6 +9,8 @@ for plugin in "$build"/plugins/.libs/*.so; do
 	case ${plugin##*/} in
 	siglip.so) model=tests/goldens/vis_siglip ;;
 	blip.so) model=tests/goldens/vis_blip2 ;;
+	convnext.so) model=tests/goldens/vis_convnext ;;
+	siglip2.so) model=tests/goldens/vis_siglip2 ;;
 	eva.so) model=tests/goldens/vis_eva01 ;;
 	openclip.so) model=tests/goldens/vis_openclip_vit_quickgelu ;;
 	dinov2.so) model=tests/goldens/vis_dinov2 ;;

@@ -61,8 +61,8 @@ static int clip_load(struct clip *k, const struct percept_open *open, struct nn_
 	return text_open(&k->text, k->checkpoint, root, error);
 }
 
-/* FNV-1a of a translated configuration, which may be of several files. */
-static uint64_t clip_digest(const cJSON *config)
+/* FNV-1a. */
+uint64_t clip_digest(const cJSON *config)
 {
 	char *text = config ? cJSON_PrintUnformatted(config) : NULL;
 	uint64_t h = 0xcbf29ce484222325u;

@@ -38,13 +38,16 @@ enum clip_pool { POOL_CLASS, POOL_PROBE, POOL_ROW, POOL_DENSE, POOL_MEAN, POOL_Q
 
 struct vision;
 
+/* How the position table is resized: cubic, or with antialiasing cubic or linear. */
+enum vision_resize { VISION_CUBIC, VISION_SMOOTH, VISION_LINEAR };
+
 /* What sets the families apart; each plugin has one, clip_kind. */
 struct clip_kind {
 	const char *name;
 	int class_token;          /* before the patches */
 	int interpolate;          /* the position table fits any size */
 	int last;                 /* the feature is the last block's, normed; else as in LLaVA the one before */
-	int antialias;            /* the position table is resized with antialiasing */
+	enum vision_resize resize;
 	enum clip_pool pool;
 	int probe;                /* SigLIP: texts see themselves whole, are filled up, and pooled at the last place */
 	const struct clip_names *names;
@@ -107,7 +110,9 @@ struct vision {
 	int no_class;                     /* no class token, though the kind has one */
 	int bare_prefix;                  /* the position table is of patches only */
 	int bare_registers;               /* it is of the class token and the patches */
-	int antialias;
+	enum vision_resize resize;
+	int flexible;                     /* pictures keep their shape within a number of patches */
+	int channels_last;                /* the patches' matrix has its columns as (row, column, channel) */
 	int pools;                        /* it has a vector of the whole picture */
 	struct turns turns;
 	struct nn_image_processor processor;
@@ -165,6 +170,9 @@ int picture_plan(struct percept_call *call, const struct vision *v, const struct
 struct nn_tiles_ask picture_ask(const struct vision *v, const struct percept_media *media);
 /* Rows that a picture with all its pieces costs at most. */
 uint32_t picture_tokens_most(const struct vision *v);
+
+/* Of a translated configuration, which may be of several files. */
+uint64_t clip_digest(const cJSON *config);
 
 /* turns.c: angles of n pieces' rows; NULL: none, or c->error. */
 const struct nn_rotary *turns_of(struct nn *c, const struct vision *v, uint32_t rows, uint32_t cols, uint32_t n);

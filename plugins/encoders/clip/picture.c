@@ -11,6 +11,8 @@ static uint32_t picture_tokens(const struct vision *v, uint32_t width, uint32_t 
 
 struct nn_tiles_ask picture_ask(const struct vision *v, const struct percept_media *m)
 {
+	if (v->flexible)
+		return (struct nn_tiles_ask){ .detail = m->detail, .pixels = (uint64_t)m->max_tokens * v->patch * v->patch };
 	return (struct nn_tiles_ask){ .detail = m->detail, .pieces = m->max_tokens / picture_tokens(v, v->image_size, v->image_size) };
 }
 
@@ -75,5 +77,7 @@ int picture_plan(struct percept_call *call, const struct vision *v, const struct
 
 uint32_t picture_tokens_most(const struct vision *v)
 {
+	if (v->flexible)
+		return NN_FLEX_MOST * v->processor.flex_patches;
 	return nn_tiles_most(&v->processor) * picture_tokens(v, v->image_size, v->image_size);
 }

@@ -2,6 +2,7 @@
 #include "plugins/encoders/clip/clip.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { VISION_SIZE_MAX = 1 << 14, VISION_REGISTERS_MAX = 1 << 10 };
@@ -58,7 +59,7 @@ static int vision_configure(struct vision *v, struct nn_loader *l, const cJSON *
 
 	v->names = *clip_kind.names;
 	v->pool = clip_kind.pool;
-	v->antialias = clip_kind.antialias;
+	v->resize = clip_kind.resize;
 	v->no_class = !clip_kind.class_token;
 	if (tower_configure(&v->tower, config, &clip_kind.vision, l->error))
 		return l->error->code;
@@ -120,6 +121,29 @@ static void vision_load_prefix(struct vision *v, struct nn_loader *l)
 	v->positions = table ? table + placed * d : NULL;
 }
 
+/* The patches' matrix with its columns as (channel, row, column), in f32. */
+static struct nn_weight *vision_planes(const struct vision *v, struct nn_loader *l, struct nn_weight *w)
+{
+	const size_t area = (size_t)v->patch * v->patch;
+	const float *from = w ? nn_weight_f32(l->checkpoint, w) : NULL;
+	struct nn_weight *made = from ? nn_weight_rows(l->checkpoint, w, 0, w->rows, 0) : NULL;
+	float *to = made ? nn_checkpoint_alloc(l->checkpoint, w->rows * w->cols * sizeof(*to)) : NULL;
+
+	if (!to) {
+		nn_fail(l->error, -ENOMEM, "Memory is out.");
+		return NULL;
+	}
+	for (size_t i = 0; i < w->rows * w->cols; i++) {
+		const size_t row = i / w->cols, at = i % w->cols;
+
+		to[row * w->cols + at % 3 * area + at / 3] = from[i];
+	}
+	made->data = to;
+	made->type = NN_F32;
+	made->bytes = w->rows * w->cols * sizeof(*to);
+	return made;
+}
+
 static int vision_load(struct vision *v, struct nn_loader *l)
 {
 	struct nn_loader p = { .checkpoint = l->checkpoint, .prefixes = projection_prefixes, .error = l->error };
@@ -130,6 +154,8 @@ static int vision_load(struct vision *v, struct nn_loader *l)
 		v->pre = tower_norm(&v->tower, l, v->names.pre);
 	struct nn_weight *patches = nn_load(l, d, (size_t)3 * v->patch * v->patch, "%s.weight", v->names.patches);
 
+	if (v->channels_last && !l->error->code)
+		patches = vision_planes(v, l, patches);
 	nn_weight_pack(l->checkpoint, patches, l->error);
 	v->patches = patches;
 	v->tower.weight_bytes += patches ? patches->bytes : 0;
@@ -156,6 +182,15 @@ static int vision_processor(struct vision *v, struct nn_checkpoint *cp, const cJ
 	else
 		nn_image_processor_load(&v->processor, nn_checkpoint_path(cp), v->image_size, error);
 	cJSON_free(text);
+	if (v->flexible && !v->processor.flex_patch && !error->code) {
+		char own[128];
+
+		snprintf(own, sizeof(own), "{\"image_processor_type\":\"Siglip2ImageProcessor\",\"patch_size\":%u}", v->patch);
+		nn_image_processor_parse(&v->processor, own, strlen(own), 0, error);
+	}
+	if (v->flexible && !error->code && v->processor.flex_patch != v->patch)
+		return nn_fail(error, -EINVAL, "preprocessor_config.json: patches of %u pixels are not config.json's, of %u.",
+			       v->processor.flex_patch, v->patch);
 	return error->code;
 }
 

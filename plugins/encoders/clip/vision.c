@@ -15,11 +15,14 @@ struct vision_part {
 /* (rows * cols, d_model): the position table, resized where the picture is not of the model's size. */
 static struct nn_tensor vision_positions(struct nn *c, const struct vision *v, uint32_t rows, uint32_t cols)
 {
+	static struct nn_tensor (*const resize[])(struct nn *, struct nn_tensor, uint32_t, uint32_t, uint32_t, uint32_t) = {
+		[VISION_CUBIC] = nn_resize_grid, [VISION_SMOOTH] = nn_resize_grid_smooth, [VISION_LINEAR] = nn_resize_grid_linear,
+	};
 	struct nn_tensor table = nn_view((float *)v->positions, (size_t)v->side * v->side, v->tower.d_model);
 
 	if (!v->positions || (rows == v->side && cols == v->side))
 		return table;
-	return (v->antialias ? nn_resize_grid_smooth : nn_resize_grid)(c, table, v->side, v->side, rows, cols);
+	return resize[v->resize](c, table, v->side, v->side, rows, cols);
 }
 
 /* (n * (prefix + patches), d_model): pieces one after the other, with their positions, and normed where the tower has a norm for

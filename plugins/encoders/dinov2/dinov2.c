@@ -40,8 +40,8 @@ static int dinov2_configure(struct vision *v, struct nn_loader *l, const cJSON *
 		v->tower.bare = TOWER_Q | TOWER_K | TOWER_V;
 	/* Models with registers resize their positions with antialiasing, and keep positions for class token and patches only. */
 	v->bare_registers = 1;
-	v->antialias = !strcmp(nn_config_string(config, "model_type", ""), "dinov2_with_registers");
-	if (v->antialias && !cJSON_HasObjectItem(config, "num_register_tokens"))
+	v->resize = strcmp(nn_config_string(config, "model_type", ""), "dinov2_with_registers") ? VISION_CUBIC : VISION_SMOOTH;
+	if (v->resize == VISION_SMOOTH && !cJSON_HasObjectItem(config, "num_register_tokens"))
 		v->n_registers = 4;
 	if (nn_config_bool(config, "use_swiglu_ffn", 0, error))
 		return dinov2_gate(v, l, error);

@@ -214,7 +214,7 @@ static int eva_configure(struct vision *v, struct nn_loader *loader, const cJSON
 }
 
 const struct clip_kind clip_kind = {
-	.name = "eva", .class_token = 1, .antialias = 1, .pool = POOL_ROW, .names = &names, .text_names = &openclip_text_names,
+	.name = "eva", .class_token = 1, .resize = VISION_SMOOTH, .pool = POOL_ROW, .names = &names, .text_names = &openclip_text_names,
 	.patch = 16, .vision = { 768, 3072, 12, 12, 1e-6, "gelu" }, .text = { 512, 2048, 12, 8, 1e-5, "gelu" }, .vocab = 49408,
 	.context = 77, .end = 49407, .translate = eva_translate, .configure = eva_configure,
 };
