@@ -10,7 +10,7 @@
 
 #define BUNDLE_PARTS 4
 
-/* plugin "?vision_config": by the table below, from that member's model_type. */
+/* plugin "?vision_config", "?text_config": by the table below, from that member's model_type. */
 static const struct bundle {
 	const char *model_type;
 	struct {
@@ -20,6 +20,8 @@ static const struct bundle {
 	{"llava", {{"decoder", "causal"}, {"image.encoder", "?vision_config"}, {"image.connector", "mlp"}}},
 	{"qwen2_vl", {{"decoder", "causal"}, {"image.encoder", "qwen2vl"}, {"image.connector", "merger"}}},
 	{"qwen2_5_vl", {{"decoder", "causal"}, {"image.encoder", "qwen2vl"}, {"image.connector", "merger"}}},
+	{"blip-2", {{"decoder", "?text_config"}, {"image.encoder", "blip"}, {"image.connector", "qformer"}}},
+	{"instructblip", {{"decoder", "?text_config"}, {"image.encoder", "blip"}, {"image.connector", "qformer"}}},
 	{"clip_vision_model", {{"image.encoder", "clip"}}},
 	{"clip", {{"image.encoder", "clip"}}},
 	{"siglip", {{"image.encoder", "siglip"}}},
@@ -45,7 +47,7 @@ static const struct bundle bundle_text = {"text", {{"decoder", "causal"}}};
 
 static const struct {
 	const char *model_type, *plugin;
-} bundle_towers[] = {
+} bundle_members[] = {
 	{"clip_vision_model", "clip"},
 	{"siglip_vision_model", "siglip"},
 	{"dinov2", "dinov2"},
@@ -56,6 +58,7 @@ static const struct {
 	{"blip_vision_model", "blip"},
 	{"blip_2_vision_model", "blip"},
 	{"instructblip_vision_model", "blip"},
+	{"t5", "t5"},
 	{NULL, NULL},
 };
 
@@ -66,14 +69,14 @@ static const char *bundle_text_of(const cJSON *object, const char *name)
 	return text ? text : "";
 }
 
-static const char *bundle_tower(const cJSON *config, const char *member)
+static const char *bundle_member(const cJSON *config, const char *member)
 {
 	const char *type = bundle_text_of(cJSON_GetObjectItemCaseSensitive(config, member), "model_type");
 
-	for (size_t i = 0; bundle_towers[i].plugin; i++)
-		if (strcmp(bundle_towers[i].model_type, type) == 0)
-			return bundle_towers[i].plugin;
-	return "clip";
+	for (size_t i = 0; bundle_members[i].plugin; i++)
+		if (strcmp(bundle_members[i].model_type, type) == 0)
+			return bundle_members[i].plugin;
+	return strcmp(member, "text_config") == 0 ? "causal" : "clip";
 }
 
 /* The model_type; of OpenCLIP's and timm's files, which have none, the family of the picture tower. */
@@ -134,7 +137,7 @@ static void bundle_fill(const struct bundle *bundle, const cJSON *config, const 
 			continue;
 		part = cJSON_CreateObject();
 		cJSON_AddStringToObject(part, "role", bundle->parts[i].role);
-		cJSON_AddStringToObject(part, "plugin", plugin[0] == '?' ? bundle_tower(config, plugin + 1) : plugin);
+		cJSON_AddStringToObject(part, "plugin", plugin[0] == '?' ? bundle_member(config, plugin + 1) : plugin);
 		cJSON_AddStringToObject(part, "model", model);
 		cJSON_AddItemToArray(all, part);
 	}

@@ -41,7 +41,7 @@ void case_openclip(struct golden *g)
 	char variant[PATH_MAX];
 
 	vocab = cJSON_GetObjectItem(cJSON_GetObjectItem(model, "text_cfg"), "vocab_size");
-	char *tokenizer = towers_tokenizer(cJSON_IsNumber(vocab) ? (uint32_t)vocab->valueint : 49408);
+	char *tokenizer = towers_tokenizer(cJSON_IsNumber(vocab) ? (uint32_t)vocab->valueint : 49408, "<|%u|>");
 
 	if (variant_make(g->path, NULL, tokenizer, variant)) {
 		golden_fail(g, "the folder cannot be linked to");

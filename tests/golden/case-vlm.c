@@ -6,6 +6,7 @@
 
 #include "tests/golden/picture.h"
 #include "tests/golden/pipeline.h"
+#include "tests/golden/qformer.h"
 
 /* Pixels that are one picture each: what a processor makes of a picture that it does not divide. */
 static const struct golden_tensor *vlm_pixels(const struct golden *g)
@@ -75,9 +76,12 @@ static void vlm_check(struct golden *g, struct pipeline *p)
 	p->decoder.part.closed_taps = 1;
 	part_check_taps(&p->encoder, g, "");
 	part_check_taps(&p->encoder, g, "vision_");
-	/* An encoder that shows what the reference's connector takes gives its rows in another order. */
+	const struct tap *queries = part_tap(&p->connector, "queries");
+
+	/* An encoder that shows what the reference's connector takes gives its rows in another order; what Q-Formers give is what the
+	 * reference calls by that name. */
 	if (!part_tap(&p->encoder, "connector_input")) {
-		golden_check(g, "mid.connector_input", p->features, p->n_features);
+		golden_check(g, "mid.connector_input", queries ? queries->data : p->features, queries ? queries->n : p->n_features);
 		golden_check(g, "mid.projected", p->embeddings, p->n_embeddings);
 	}
 	part_check_taps(&p->decoder.part, g, "text_");
@@ -130,9 +134,12 @@ static int vlm_decoded(struct golden *g, struct pipeline *p)
 static void vlm_run(struct golden *g, const char *model)
 {
 	const struct golden_tensor *ids = golden_tensor(&g->io, "I32", "in.input_ids");
+	char text[QFORMER_TEXT_MAX];
 	struct pipeline p;
+	int failed = pipeline_open(&p, g, model);
 
-	if (!pipeline_open(&p, g, model) && !vlm_pictures(g, &p) && !pipeline_prompt(&p, g, ids->data, (uint32_t)ids->n)) {
+	p.instruction = qformer_words(g, 0, text) ? text : NULL;
+	if (!failed && !vlm_pictures(g, &p) && !pipeline_prompt(&p, g, ids->data, (uint32_t)ids->n)) {
 		vlm_positions(g, &p);
 		if (vlm_decoded(g, &p))
 			golden_fail(g, "the decoder's rows could not be run");
@@ -145,6 +152,7 @@ static void vlm_run(struct golden *g, const char *model)
 void case_vlm(struct golden *g)
 {
 	const struct golden_tensor *ids = golden_tensor(&g->io, "I32", "in.input_ids");
+	static const char *const files[] = { "config.json", "config.hub.json" };
 	char path[PATH_MAX + 64], variant[PATH_MAX];
 
 	if (golden_tensor(&g->io, NULL, "in.pixel_values_videos")) {
@@ -155,10 +163,17 @@ void case_vlm(struct golden *g)
 		golden_fail(g, "io.safetensors has not one prompt in in.input_ids");
 		return;
 	}
-	vlm_run(g, g->path);
-	snprintf(path, sizeof(path), "%s/config.hub.json", g->path);
-	if (!access(path, R_OK) && !variant_make(g->path, "config.hub.json", NULL, variant)) {
-		printf("  with config.hub.json:\n");
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", g->path, files[i]);
+		if (access(path, R_OK))
+			continue;
+		if (i)
+			printf("  with %s:\n", files[i]);
+		if (golden_tensor(&g->io, NULL, "in.qformer_input_ids") ? qformer_variant(g, files[i], variant) :
+									  variant_make(g->path, files[i], NULL, variant)) {
+			golden_fail(g, "the folder cannot be linked to");
+			continue;
+		}
 		vlm_run(g, variant);
 		variant_remove(variant);
 	}

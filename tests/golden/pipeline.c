@@ -133,7 +133,7 @@ int pipeline_picture(struct pipeline *p, struct golden *g, const struct percept_
 		part_failed(&p->encoder, g, error);
 		return -1;
 	}
-	error = part_connector(&p->connector)->connect(part_call(&p->connector), p->connector.instance, &f, NULL, &e);
+	error = part_connector(&p->connector)->connect(part_call(&p->connector), p->connector.instance, &f, p->instruction, &e);
 	if (error) {
 		part_failed(&p->connector, g, error);
 		return -1;

@@ -22,6 +22,7 @@ struct pipeline {
 	struct pipeline_row *rows;
 	size_t n_rows;
 	uint32_t n_pictures;
+	const char *instruction; /* for connectors that read it; NULL: none */
 };
 
 /* Opens the bundle `model`, whose parts are what the engine's table says. 0, or -1 after golden_fail(); pipeline_close() in

@@ -55,7 +55,7 @@ void towers_check_tap(struct part *p, struct golden *g, const char *tap, const c
 	golden_check(g, name, t ? t->data : NULL, t ? t->n : 0);
 }
 
-char *towers_tokenizer(uint32_t vocab)
+char *towers_tokenizer(uint32_t vocab, const char *format)
 {
 	cJSON *root = cJSON_CreateObject(), *model = cJSON_AddObjectToObject(root, "model");
 	cJSON *added = cJSON_AddArrayToObject(root, "added_tokens"), *ids = NULL;
@@ -77,13 +77,13 @@ char *towers_tokenizer(uint32_t vocab)
 		static const char *const flags[] = { "single_word", "lstrip", "rstrip", "normalized" };
 		cJSON *token = cJSON_CreateObject();
 
-		snprintf(name, sizeof(name), "<|%u|>", i);
+		snprintf(name, sizeof(name), format, i);
 		cJSON_AddNumberToObject(ids, name, i);
 		cJSON_AddNumberToObject(token, "id", i);
 		cJSON_AddStringToObject(token, "content", name);
 		for (size_t k = 0; k < 4; k++)
 			cJSON_AddBoolToObject(token, flags[k], 0);
-		cJSON_AddBoolToObject(token, "special", 1);
+		cJSON_AddBoolToObject(token, "special", format[0] == '<');
 		cJSON_AddItemToArray(added, token);
 	}
 	char *text = cJSON_PrintUnformatted(root);

@@ -16,8 +16,9 @@ void rows_free(struct rows *r);
 int towers_pictures(struct part *p, struct golden *g, struct rows *features, struct rows *pooled);
 /* Each row of in.input_ids, as far as its mask goes, as text. 0 or -1. */
 int towers_texts(struct part *p, struct golden *g, struct rows *out);
-/* A tokenizer.json whose token i is written "<|i|>", so that ids can be given as text; malloc'ed. */
-char *towers_tokenizer(uint32_t vocab);
+/* A tokenizer.json whose token i is written as printf has it by `format`, so that ids can be given as text: "<|%u|>", special tokens, or
+ * "[%u]", words; malloc'ed. */
+char *towers_tokenizer(uint32_t vocab, const char *format) __attribute__((format(printf, 2, 0)));
 /* Compares what the plugin showed under a name. */
 void towers_check_tap(struct part *p, struct golden *g, const char *tap, const char *name);
 /* x / |x| of each row. */

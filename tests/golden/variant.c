@@ -65,8 +65,13 @@ void variant_remove(const char *path)
 	DIR *folder = opendir(path);
 	const struct dirent *entry;
 
-	while (folder && (entry = readdir(folder)))
-		unlinkat(dirfd(folder), entry->d_name, 0);
+	while (folder && (entry = readdir(folder))) {
+		char inner[PATH_MAX];
+
+		if (entry->d_name[0] != '.' && unlinkat(dirfd(folder), entry->d_name, 0) &&
+		    snprintf(inner, sizeof(inner), "%s/%s", path, entry->d_name) < (int)sizeof(inner))
+			variant_remove(inner);
+	}
 	if (folder)
 		closedir(folder);
 	rmdir(path);

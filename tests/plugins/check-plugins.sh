@@ -19,6 +19,7 @@ for plugin in "$build"/plugins/.libs/*.so; do
 	grid.so) model=tests/goldens/conn_idefics3 ;;
 	qwen2vl.so) model=tests/goldens/vlm_qwen2vl ;;
 	merger.so) model=tests/goldens/conn_qwen2vl_merger ;;
+	qformer.so) model=tests/goldens/conn_blip2_qformer ;;
 	*) model=models/tiny-llava ;;
 	esac
 	if "$build/percept" check --model "$top/$model" "$plugin" >"$log" 2>&1; then
