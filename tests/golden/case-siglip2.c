@@ -56,7 +56,7 @@ static void siglip2_run(struct golden *g, const char *config)
 {
 	cJSON *json = golden_json(g->path, config);
 	const cJSON *vocab = cJSON_GetObjectItem(cJSON_GetObjectItem(json, "text_config"), "vocab_size");
-	char variant[PATH_MAX], *tokenizer = towers_tokenizer(cJSON_IsNumber(vocab) ? (uint32_t)vocab->valueint : 256000);
+	char variant[PATH_MAX], *tokenizer = towers_tokenizer(cJSON_IsNumber(vocab) ? (uint32_t)vocab->valueint : 256000, "<|%u|>");
 	struct part p = { 0 };
 	struct rows images = { 0 }, texts = { 0 };
 	struct percept_encoder_info info = { .size = sizeof(info) };
