@@ -165,9 +165,11 @@ static struct percept_row pipeline_media_row(struct pipeline *p, size_t i, int32
 int pipeline_prompt(struct pipeline *p, struct golden *g, const int32_t *ids, uint32_t n)
 {
 	struct percept_row *rows = calloc((size_t)n + 1, sizeof(*rows));
+	struct percept_connector_info info = { .size = sizeof(info) };
 	size_t places = 0, at = 0;
 	int32_t base = 0;
 
+	part_connector(&p->connector)->info(p->connector.instance, &info);
 	for (uint32_t i = 0; i < n; i++)
 		places += ids[i] == p->media_token;
 	if (!rows || places != p->n_rows) {
@@ -181,6 +183,8 @@ int pipeline_prompt(struct pipeline *p, struct golden *g, const int32_t *ids, ui
 		else
 			rows[i] = run_row(&p->decoder, ids[i]);
 		rows[i].wants = PERCEPT_WANT_LOGITS;
+		if (info.bidirectional == PERCEPT_BIDIRECTIONAL_PROMPT)
+			rows[i].span = 1;
 	}
 	return run_encodes(&p->decoder) ? run_encode(&p->decoder, g, rows, n) : run_step_rows(&p->decoder, g, rows, n);
 }

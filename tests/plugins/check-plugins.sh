@@ -18,6 +18,8 @@ for plugin in "$build"/plugins/.libs/*.so; do
 	t5.so) model=tests/goldens/dec_flan_t5_gated_untied ;;
 	grid.so) model=tests/goldens/conn_idefics3 ;;
 	qwen2vl.so) model=tests/goldens/vlm_qwen2vl ;;
+	idefics3.so) model=tests/goldens/vlm_idefics3 ;;
+	internvl.so) model=tests/goldens/vlm_internvl ;;
 	merger.so) model=tests/goldens/conn_qwen2vl_merger ;;
 	qformer.so) model=tests/goldens/conn_blip2_qformer ;;
 	*) model=models/tiny-llava ;;

@@ -289,7 +289,7 @@ static void forward_place(struct forward *f, const struct place *places)
 		f->index[t] = places[t].index;
 		f->visible[t] = places[t].visible;
 		f->first[t] = places[t].index + 1 > window ? places[t].index + 1 - window : 0;
-		if (places[t].begin < f->first[t])
+		if (places[t].begin < f->first[t] && !f->d->model.shape.window_spans)
 			f->first[t] = places[t].begin;
 	}
 	if (!f->c->error)

@@ -22,6 +22,7 @@ struct shape {
 	int rope_interleaved;   /* neighbours rotate together, as in GGUF's LLaMA */
 	uint32_t q_dim, kv_dim; /* n_heads * head_dim, n_kv_heads * head_dim */
 	uint32_t window;        /* rows that a sliding layer sees, itself included; 0: there are none */
+	int window_spans;       /* it bounds what rows of a span see before them, too; else they see all of their span */
 	float rope_part;        /* of a head, where rope_dim is not said */
 	float norm_eps;
 	float norm_base;        /* what the files' norm weights are counted from: 1 in Gemma's safetensors */

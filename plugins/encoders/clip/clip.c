@@ -26,6 +26,18 @@ static void clip_close(void *encoder)
 	free(k);
 }
 
+/* Bundles whose connector takes the last block's rows, normed, of any tower. */
+static int clip_is_last(const cJSON *root)
+{
+	static const char *const types[] = { "gemma3", "paligemma" };
+	const char *type = nn_config_string(root, "model_type", "");
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		if (!strcmp(types[i], type))
+			return 1;
+	return clip_kind.last;
+}
+
 /* The options; where they are silent, the bundle's configuration; else as LLaVA has it. */
 static struct clip_choice clip_choose(const struct percept_open *open, const cJSON *root)
 {
@@ -33,7 +45,9 @@ static struct clip_choice clip_choose(const struct percept_open *open, const cJS
 	const struct percept_value *interpolate = percept_option(open, "interpolate"), *norm = percept_option(open, "norm");
 	const char *strategy = nn_config_string(root, "vision_feature_select_strategy", NULL);
 	const char *old = nn_config_string(root, "mm_vision_select_feature", "patch");
-	struct clip_choice choice = { .keep_class = strategy ? !strcmp(strategy, "full") : clip_kind.last || !strcmp(old, "cls_patch") };
+	struct clip_choice choice = { .last = clip_is_last(root) };
+
+	choice.keep_class = strategy ? !strcmp(strategy, "full") : choice.last || !strcmp(old, "cls_patch");
 
 	if (layer) {
 		choice.has_layer = 1;
@@ -43,7 +57,7 @@ static struct clip_choice clip_choose(const struct percept_open *open, const cJS
 		choice.keep_class = class->integer != 0;
 	choice.keep_class &= clip_kind.class_token;
 	choice.interpolate = clip_kind.interpolate || (interpolate && interpolate->integer);
-	choice.norm = norm ? norm->integer != 0 : clip_kind.last;
+	choice.norm = norm ? norm->integer != 0 : choice.last;
 	return choice;
 }
 

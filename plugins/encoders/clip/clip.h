@@ -48,6 +48,7 @@ struct clip_kind {
 	int interpolate;          /* the position table fits any size */
 	int last;                 /* the feature is the last block's, normed; else as in LLaVA the one before */
 	enum vision_resize resize;
+	int fractions;            /* a position is a fraction of the picture's sides: the table fits any size by that */
 	enum clip_pool pool;
 	int probe;                /* SigLIP: texts see themselves whole, are filled up, and pooled at the last place */
 	const struct clip_names *names;
@@ -74,6 +75,7 @@ struct clip_choice {
 	int keep_class;     /* LLaVA's strategies: "default" drops the class token, "full" keeps it */
 	int interpolate;    /* other picture sizes than the model's are taken */
 	int norm;           /* the last hidden state as a feature is normed */
+	int last;           /* the feature is the last hidden state, where nothing says another */
 };
 
 /* SigLIP's head: attention of one learned query, and a feed-forward part. */
@@ -173,6 +175,8 @@ uint32_t picture_tokens_most(const struct vision *v);
 
 /* Of a translated configuration, which may be of several files. */
 uint64_t clip_digest(const cJSON *config);
+/* fractions.c: (rows * cols, C) of a position table (side * side, C), by fractions of the sides. */
+struct nn_tensor fractions_positions(struct nn *c, struct nn_tensor table, uint32_t side, uint32_t rows, uint32_t cols);
 
 /* turns.c: angles of n pieces' rows; NULL: none, or c->error. */
 const struct nn_rotary *turns_of(struct nn *c, const struct vision *v, uint32_t rows, uint32_t cols, uint32_t n);

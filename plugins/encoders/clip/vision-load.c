@@ -19,7 +19,7 @@ static const char *const projection_prefixes[] = { "", "vision_tower.", "model.v
 static int vision_layer(struct vision *v, const cJSON *root, struct nn_error *error)
 {
 	const cJSON *bundle = cJSON_GetObjectItemCaseSensitive(root, "vision_feature_layer");
-	const int64_t n = v->tower.n_layers + 1, last = clip_kind.last ? -1 : -2;
+	const int64_t n = v->tower.n_layers + 1, last = v->choice.last ? -1 : -2;
 	int64_t layer = v->choice.has_layer ? v->choice.layer : nn_config_int(root, "mm_vision_select_layer", last, -4096, 4096, error);
 
 	if (!v->choice.has_layer && cJSON_IsArray(bundle))
@@ -200,7 +200,7 @@ int vision_open(struct vision *v, struct nn_checkpoint *cp, const cJSON *root, s
 
 	/* A bundle with a language model has no use for a vector of the whole picture, and may lack what makes it. */
 	v->pools = !(cJSON_GetObjectItemCaseSensitive(root, "vision_feature_layer") ||
-		     cJSON_GetObjectItemCaseSensitive(root, "mm_vision_select_layer"));
+		     cJSON_GetObjectItemCaseSensitive(root, "mm_vision_select_layer")) && v->choice.last == clip_kind.last;
 	if (vision_configure(v, &l, root) || vision_load(v, &l))
 		return error->code;
 	return vision_processor(v, cp, root, error);

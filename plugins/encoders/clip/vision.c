@@ -20,6 +20,8 @@ static struct nn_tensor vision_positions(struct nn *c, const struct vision *v, u
 	};
 	struct nn_tensor table = nn_view((float *)v->positions, (size_t)v->side * v->side, v->tower.d_model);
 
+	if (v->positions && clip_kind.fractions)
+		return fractions_positions(c, table, v->side, rows, cols);
 	if (!v->positions || (rows == v->side && cols == v->side))
 		return table;
 	return resize[v->resize](c, table, v->side, v->side, rows, cols);

@@ -76,6 +76,7 @@ static int gemma3_configure(struct model *m, const cJSON *config, struct nn_erro
 
 	if (gemma_configure(m, config, 62, error))
 		return error->code;
+	s->window_spans = 1;
 	s->attention_softcap = (float)nn_config_real(config, "attn_logit_softcapping", 0, error);
 	s->final_softcap = (float)nn_config_real(config, "final_logit_softcapping", 0, error);
 	return model_windows(m, config, model_int(config, "sliding_window_pattern|_sliding_window_pattern", 6, 4096, error), error);
