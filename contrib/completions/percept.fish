@@ -61,6 +61,7 @@ complete -c percept -n '__fish_seen_subcommand_from models; and __fish_seen_subc
 complete -c percept -n '__fish_seen_subcommand_from models' -s o -l output -r -F -d 'the file to write'
 complete -c percept -n '__fish_seen_subcommand_from models' -s y -l yes -d 'remove without asking'
 complete -c percept -n '__fish_seen_subcommand_from models' -l tensors -d 'show every tensor'
+complete -c percept -n '__fish_seen_subcommand_from models' -l mmproj -d 'convert only what pictures go through'
 complete -c percept -n '__fish_seen_subcommand_from bench' -l threads -x -d 'threads that compute'
 complete -c percept -n '__fish_seen_subcommand_from bench' -l prefill -x -d 'tokens of the prompt'
 complete -c percept -n '__fish_seen_subcommand_from bench' -l decode -x -d 'tokens of the answer'

@@ -2,6 +2,7 @@
 #include "sdk/nn/mmproj.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "sdk/nn/text.h"
@@ -33,6 +34,17 @@ cJSON *nn_mmproj_json(const char *path, const char *name, struct nn_error *error
 	return json;
 }
 
+/* The model's own file where it lies beside: these files do not say all, as how many pixels a picture may have. */
+static int mmproj_beside(struct text *out, const char *model, const char *name, size_t limit, struct nn_error *error)
+{
+	const char *slash = strrchr(model, '/');
+	char *folder = slash ? strndup(model, (size_t)(slash - model) + 1) : strdup(".");
+	const int failed = folder ? text_read(out, folder, name, limit, error) : -ENOMEM;
+
+	free(folder);
+	return failed;
+}
+
 int nn_model_text(struct text *out, const char *model, const char *name, size_t limit, struct nn_error *error)
 {
 	struct nn_error why = { 0 };
@@ -40,6 +52,9 @@ int nn_model_text(struct text *out, const char *model, const char *name, size_t 
 
 	if (!nn_gguf_is_path(model))
 		return text_read(out, model, name, limit, error);
+	failed = mmproj_beside(out, model, name, limit, error);
+	if (failed != -ENOENT)
+		return failed;
 	cJSON *json = nn_mmproj_json(model, name, &why);
 	char *text = cJSON_PrintUnformatted(json);
 

@@ -34,7 +34,7 @@ int utf8_put_valid(struct text *out, const char *s, size_t n);
 
 /* All of directory/name; -ENOENT if it is not there, other failures with *error. */
 int text_read(struct text *out, const char *directory, const char *name, size_t limit, struct nn_error *error);
-/* The same of a model, which may be a GGUF file: of a picture tower's, what stands in the place of that file; others have none. */
+/* The same of a model, which may be a GGUF file: the file beside it; else, of a picture tower's, what stands in its place. */
 int nn_model_text(struct text *out, const char *model, const char *name, size_t limit, struct nn_error *error);
 
 #endif

@@ -124,6 +124,14 @@ static void models_print(const struct model *m)
 	printf("parameters    %s in %zu tensors\n", models_count((double)m->parameters, count), m->tensors);
 	printf("types         %s\n", types);
 	printf("size          %s\n", tool_bytes((double)m->bytes, bytes));
+	if (*m->pictures.projector) {
+		printf("pictures      %s of %u layers, %u x %u pixels in patches of %u\n", m->pictures.tower, m->pictures.layers,
+		       m->pictures.image_size, m->pictures.image_size, m->pictures.patch_size);
+		printf("projector     %s, to %u values: goes with a language model of as many a token\n", m->pictures.projector,
+		       m->pictures.values);
+		printf("licence       %s\n", m->license);
+		return;
+	}
 	printf("context       %.0f tokens\n", (double)m->context);
 	printf("template      %s\n", m->template ? "yes" : "none: it answers raw prompts only");
 	printf("licence       %s\n", m->license);
@@ -172,19 +180,45 @@ static int models_print_tensors(struct tool *tool, const char *path)
 	return table_print(&t);
 }
 
-static int models_show(struct tool *tool, const struct models_values *values, const char *const *words)
+static int models_show_one(struct tool *tool, const struct models_values *values, const char *path)
 {
 	struct model m;
 	struct nn_error error = {0};
-	char path[PATH_MAX];
-	if (models_find(tool, words[0], path) != 0)
-		return TOOL_FAILED;
 	if (model_read(&m, path, &error) < 0)
 		return tool_say(tool, TOOL_FAILED, "%s Bring the model's files again, or choose another.", error.text);
 	if (tool->json)
 		return models_print_json(tool, model_json(&m));
 	models_print(&m);
 	return values->tensors ? models_print_tensors(tool, path) : TOOL_DONE;
+}
+
+/* A folder of GGUF files, as a pair of language model and picture tower: one after the other. */
+static int models_show_files(struct tool *tool, const struct models_values *values, const char *folder)
+{
+	struct dirent **entries;
+	const int n = scandir(folder, &entries, NULL, alphasort);
+	int shown = 0, r = TOOL_DONE;
+	for (int i = 0; i < n; i++) {
+		char path[PATH_MAX];
+		if (r == TOOL_DONE && nn_gguf_is_path(entries[i]->d_name) &&
+		    snprintf(path, sizeof path, "%s/%s", folder, entries[i]->d_name) < (int)sizeof path) {
+			if (shown++ && !tool->json)
+				putchar('\n');
+			r = models_show_one(tool, values, path);
+		}
+		free(entries[i]);
+	}
+	if (n >= 0)
+		free(entries);
+	return shown ? r : models_show_one(tool, values, folder);
+}
+
+static int models_show(struct tool *tool, const struct models_values *values, const char *const *words)
+{
+	char path[PATH_MAX];
+	if (models_find(tool, words[0], path) != 0)
+		return TOOL_FAILED;
+	return models_is_model(path) ? models_show_one(tool, values, path) : models_show_files(tool, values, path);
 }
 
 static const struct models_verb models_verbs[] = {
@@ -213,6 +247,7 @@ static int models_run(struct tool *tool, const void *values, const struct tool_i
 static const struct tool_option models_options[] = {
 	{'o', "output", TOOL_TEXT, offsetof(struct models_values, output), 0, 0, "FILE", "the file to write", NULL},
 	{'t', "type", TOOL_TEXT, offsetof(struct models_values, type), 0, 0, "TYPE", "convert: f32, f16 or bf16; else the folder's own", NULL},
+	{0, "mmproj", TOOL_FLAG, offsetof(struct models_values, mmproj), 0, 0, NULL, "convert: only what pictures go through", NULL},
 	{'y', "yes", TOOL_FLAG, offsetof(struct models_values, yes), 0, 0, NULL, "remove without asking", NULL},
 	{0, "tensors", TOOL_FLAG, offsetof(struct models_values, tensors), 0, 0, NULL, "show every tensor", NULL},
 	{0, NULL, TOOL_FLAG, 0, 0, 0, NULL, NULL, NULL},
@@ -227,7 +262,7 @@ const struct tool_command command_models = {
 		   "  verify    reads all of a model: is it whole, and the one of the catalogue\n"
 		   "  pull      brings a model of the catalogue; what was interrupted goes on where it stopped\n"
 		   "  remove    deletes a model's files\n"
-		   "  convert   a Hugging Face folder as one GGUF file\n"
+		   "  convert   a Hugging Face folder as a GGUF file; with pictures as two, of which one is mmproj-FILE\n"
 		   "  quantize  a GGUF file with smaller weights: TYPE is Q8_0, Q6_K, Q4_K_M or Q4_0",
 	.options = models_options,
 	.values = sizeof(struct models_values),

@@ -16,7 +16,8 @@ static const char *const convert_suffixes[] = {".weight", ".bias"};
 static struct nn_weight *convert_source(const struct convert *c, const struct nn_tensor_name *name, uint32_t layer, uint32_t expert,
 					const char *suffix)
 {
-	static const char *const prefixes[] = {"model.", "", "transformer."};
+	static const char *const prefixes[] = {"model.", "", "transformer.", "language_model.model.", "language_model.",
+					       "model.language_model.", "model.text_model."};
 	char hf[NN_NAMES_MAX], full[NN_NAMES_MAX + 16];
 	nn_names_write(name->hf, layer, expert, suffix, hf);
 	for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
@@ -92,7 +93,20 @@ static int convert_is_idle(const struct convert *c, const char *name)
 	for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
 		if (strlen(name) > strlen(ends[i]) && strcmp(name + strlen(name) - strlen(ends[i]), ends[i]) == 0)
 			return 1;
-	return strcmp(name, "lm_head.weight") == 0 && nn_config_bool(c->config, "tie_word_embeddings", 0, &ignored);
+	const int tied = nn_config_bool(c->config, "tie_word_embeddings", nn_config_bool(c->root, "tie_word_embeddings", 0, &ignored), &ignored);
+	return strcmp(name, "lm_head.weight") == 0 && tied;
+}
+
+/* What pictures go through, which has a file of its own. */
+static int convert_is_picture(const struct convert *c, const char *name)
+{
+	static const char *const starts[] = {"vision_tower.", "multi_modal_projector.", "visual.", "vision_model.", "connector.", "image_newline"};
+	if (strncmp(name, "model.", 6) == 0)
+		name += 6;
+	for (size_t i = 0; c->pictures && i < sizeof starts / sizeof *starts; i++)
+		if (strncmp(name, starts[i], strlen(starts[i])) == 0)
+			return 1;
+	return 0;
 }
 
 /* Every layer has what any has; but experts may be in some layers only. */
@@ -135,7 +149,7 @@ static int convert_check(struct convert *c, const unsigned char *used)
 	}
 	for (size_t i = 0; i < nn_checkpoint_count(c->checkpoint); i++) {
 		const char *name = nn_checkpoint_at(c->checkpoint, i)->name;
-		if (!used[i] && !convert_is_idle(c, name))
+		if (!used[i] && !convert_is_idle(c, name) && !convert_is_picture(c, name))
 			return nn_fail(&c->error, -ENOTSUP, "%s: GGUF's %s family has no place for the tensor \"%.100s\".", c->path, c->family->arch,
 				       name);
 	}

@@ -102,9 +102,9 @@ static void convert_window(struct convert *c)
 {
 	const int used = nn_config_bool(c->config, "use_sliding_window", 1, &c->error);
 	const uint32_t window = used ? convert_whole(c, "sliding_window", 0) : 0;
-	if (strcmp(c->family->arch, "llama") == 0) {
+	if (strcmp(c->family->arch, "llama") == 0 || strcmp(c->family->arch, "qwen2vl") == 0) {
 		if (window)
-			tool_say(c->tool, 0, "GGUF's llama family has no sliding window: beyond %u tokens answers will differ.", window);
+			tool_say(c->tool, 0, "GGUF's %s family has no sliding window: beyond %u tokens answers will differ.", c->family->arch, window);
 	} else if (window || (c->family->traits & CONVERT_LONGROPE)) {
 		put_whole(c, "attention.sliding_window", window);
 	}
@@ -163,9 +163,27 @@ static int convert_scaling(struct convert *c, const cJSON *scaling, double theta
 		put_real(c, "rope.scaling.factor", nn_config_real(scaling, "factor", 1, &c->error));
 		if (!isnan(trained) && trained >= 1 && trained <= INT32_MAX)
 			put_whole(c, "rope.scaling.original_context_length", (uint32_t)trained);
-	} else if (strcmp(type, "default") != 0 && strcmp(type, "dynamic") != 0)
+	} else if (strcmp(type, "default") != 0 && strcmp(type, "dynamic") != 0 && strcmp(type, "mrope") != 0)
 		return nn_fail(&c->error, -ENOTSUP, "%s: GGUF files have no positions of the type \"%.64s\".", c->path, type);
 	return c->error.code;
+}
+
+/* Qwen2-VL: how many frequencies turn by time, row and column. */
+static int convert_sections(struct convert *c, const cJSON *scaling)
+{
+	const cJSON *list = cJSON_GetObjectItemCaseSensitive(scaling, "mrope_section"), *item;
+	static const int32_t usual[] = {16, 24, 24};
+	int32_t sections[4] = {0};
+	char key[CONVERT_KEY];
+	size_t n = 0;
+	if (list && (!cJSON_IsArray(list) || cJSON_GetArraySize(list) != 3))
+		return nn_fail(&c->error, -EINVAL, "%s: config.json: \"mrope_section\" must hold three numbers.", c->path);
+	cJSON_ArrayForEach(item, list)
+		sections[n++] = item->valueint;
+	nn_gguf_write_array(&c->out, convert_key(c, "rope.dimension_sections", key), NN_GGUF_I32, 4);
+	nn_gguf_write_bytes(&c->out, list ? sections : usual, 3 * sizeof *sections);
+	nn_gguf_write_bytes(&c->out, &sections[3], sizeof *sections);
+	return 0;
 }
 
 static int convert_rope(struct convert *c, uint32_t head_dim)
@@ -181,6 +199,8 @@ static int convert_rope(struct convert *c, uint32_t head_dim)
 	if (turned / 2 > sizeof c->extras[0].values / sizeof *c->extras[0].values)
 		return nn_fail(&c->error, -EINVAL, "%s: config.json: heads of %u values are too large.", c->path, head_dim);
 	put_real(c, "rope.freq_base", theta);
+	if (strcmp(c->family->arch, "qwen2vl") == 0 && convert_sections(c, scaling))
+		return c->error.code;
 	put_whole(c, "rope.dimension_count", turned);
 	if (strcmp(c->family->arch, "gemma3") == 0)
 		put_real(c, "rope.freq_base_swa",

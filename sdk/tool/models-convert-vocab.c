@@ -64,7 +64,7 @@ static char *vocab_file(const struct convert *c, const char *name, size_t *n)
 	return text;
 }
 
-static cJSON *vocab_json(const struct convert *c, const char *name)
+cJSON *convert_json(const struct convert *c, const char *name)
 {
 	size_t n;
 	char *text = vocab_file(c, name, &n);
@@ -352,10 +352,10 @@ static int vocab_read(struct vocab *v)
 {
 	size_t n;
 	char *pieces = vocab_file(v->c, "tokenizer.model", &n);
-	v->config = vocab_json(v->c, "tokenizer_config.json");
+	v->config = convert_json(v->c, "tokenizer_config.json");
 	if (pieces)
 		vocab_pieces(v, pieces, n);
-	else if ((v->json = vocab_json(v->c, "tokenizer.json")))
+	else if ((v->json = convert_json(v->c, "tokenizer.json")))
 		vocab_words(v);
 	else
 		nn_fail(&v->c->error, -ENOENT, "%s: has no tokenizer.model and no tokenizer.json that can be read.", v->c->path);

@@ -54,8 +54,9 @@ struct convert {
 	struct nn_error error;
 	const struct convert_family *family;
 	struct nn_checkpoint *checkpoint;
-	const cJSON *config;
+	const cJSON *root, *config; /* config.json, and what it says of the language model */
 	const struct nn_block_format *matrices; /* their type in the file */
+	int pictures;                           /* it has parts for pictures, which go into a file of their own */
 	uint32_t layers, experts, heads, kv_heads, width;
 	uint64_t rows;                          /* of the embeddings: tokens */
 	struct convert_tensor *tensors;
@@ -76,5 +77,13 @@ int convert_data(struct convert *c);
 /* The tokenizer and the chat template; and after writing: does the file cut texts up as the folder does? */
 int convert_vocabulary(struct convert *c);
 int convert_compare(struct convert *c, const char *file);
+/* What every file begins with. */
+void convert_general(struct convert *c, struct nn_gguf_writer *out, const char *architecture, const char *type);
+/* A small JSON file of the folder; NULL if there is none. */
+cJSON *convert_json(const struct convert *c, const char *name);
+
+/* Whether a model_type has pictures' parts that a GGUF file can hold; and these. */
+int convert_has_pictures(const char *type);
+int convert_mmproj(struct convert *c, FILE *file);
 
 #endif

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "sdk/nn/gguf.h"
+#include "sdk/nn/mmproj.h"
 #include "sdk/nn/template.h"
 
 const char *model_type_name(const struct nn_weight *w)
@@ -117,6 +118,21 @@ static void model_config(struct model *m, const cJSON *config)
 		snprintf(m->license, sizeof m->license, "%s", license);
 }
 
+/* What a picture tower's file says; nothing of others. */
+static void model_pictures(struct model *m, const struct nn_gguf *gguf)
+{
+	struct nn_error ignored = {0};
+	struct nn_mmproj p;
+	if (!gguf || !nn_mmproj_is(gguf) || nn_mmproj_read(&p, gguf, m->path, &ignored))
+		return;
+	snprintf(m->pictures.projector, sizeof m->pictures.projector, "%s", p.family->projector);
+	snprintf(m->pictures.tower, sizeof m->pictures.tower, "%s", p.tower_type);
+	m->pictures.values = p.d_model;
+	m->pictures.layers = p.layers;
+	m->pictures.image_size = p.image_size;
+	m->pictures.patch_size = p.patch_size;
+}
+
 int model_read(struct model *m, const char *path, struct nn_error *error)
 {
 	memset(m, 0, sizeof *m);
@@ -132,6 +148,7 @@ int model_read(struct model *m, const char *path, struct nn_error *error)
 	m->bytes = nn_checkpoint_bytes(checkpoint);
 	model_config(m, nn_checkpoint_config(checkpoint));
 	const struct nn_gguf *gguf = nn_checkpoint_gguf(checkpoint);
+	model_pictures(m, gguf);
 	m->template = gguf && nn_gguf_value(gguf, "tokenizer.chat_template");
 	nn_checkpoint_close(checkpoint);
 	if (!license_of_card(m->path, m->license, sizeof m->license) && !*m->license &&
@@ -160,5 +177,14 @@ cJSON *model_json(const struct model *m)
 	cJSON_AddBoolToObject(json, "template", m->template);
 	cJSON_AddStringToObject(json, "license", m->license);
 	cJSON_AddNumberToObject(json, "memory_bytes", (double)(m->bytes + m->cache_bytes));
+	if (*m->pictures.projector) {
+		cJSON *pictures = cJSON_AddObjectToObject(json, "pictures");
+		cJSON_AddStringToObject(pictures, "tower", m->pictures.tower);
+		cJSON_AddStringToObject(pictures, "projector", m->pictures.projector);
+		cJSON_AddNumberToObject(pictures, "values", m->pictures.values);
+		cJSON_AddNumberToObject(pictures, "layers", m->pictures.layers);
+		cJSON_AddNumberToObject(pictures, "image_size", m->pictures.image_size);
+		cJSON_AddNumberToObject(pictures, "patch_size", m->pictures.patch_size);
+	}
 	return json;
 }

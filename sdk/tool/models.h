@@ -26,6 +26,11 @@ struct model {
 	int64_t context;
 	uint64_t cache_bytes; /* of keys and values at full context, in 16 bits */
 	int template;
+	struct model_pictures {
+		char projector[64], tower[64]; /* empty: a language model */
+		uint32_t values;               /* that the projector gives */
+		uint32_t layers, image_size, patch_size;
+	} pictures;           /* of a picture tower's GGUF file */
 };
 
 /* The name of a weight's type: "F16", "Q4_K". */
@@ -40,7 +45,7 @@ cJSON *model_json(const struct model *model);
 /* Options of percept models' verbs. */
 struct models_values {
 	const char *output, *type;
-	int yes, tensors;
+	int yes, tensors, mmproj;
 };
 
 /* The path of a model by its name or path. 0, or TOOL_FAILED after saying what there is. */

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/golden/pairs.h"
 #include "tests/golden/picture.h"
 #include "tests/golden/pipeline.h"
 #include "tests/golden/qformer.h"
@@ -177,4 +178,5 @@ void case_vlm(struct golden *g)
 		vlm_run(g, variant);
 		variant_remove(variant);
 	}
+	pairs_run(g, vlm_run);
 }

@@ -31,6 +31,7 @@ struct golden {
 	struct golden_tensors io;   /* io.safetensors */
 	double abs, rel;            /* |got - want| <= abs + rel |want| */
 	unsigned checked, failed;   /* outputs */
+	const char *mmproj;         /* the picture tower's GGUF file of the pair that is run; NULL: none */
 	char skip[256];             /* why it was not run; else empty */
 };
 

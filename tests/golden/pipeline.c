@@ -43,17 +43,17 @@ int pipeline_open(struct pipeline *p, struct golden *g, const char *model)
 	struct wire_error why = { 0 };
 
 	memset(p, 0, sizeof(*p));
-	p->media_token = pipeline_media_token(model);
+	p->media_token = pipeline_media_token(g->mmproj ? g->path : model);
 	if (p->media_token < 0) {
 		golden_fail(g, "config.json names no image token");
 		return -1;
 	}
-	cJSON *parts = bundle_parts(model, NULL, NULL, &why);
+	cJSON *parts = bundle_parts(model, g->mmproj, NULL, &why);
 	int failed = !parts || pipeline_part(&p->encoder, g, parts, "image.encoder") ||
 		     pipeline_part(&p->connector, g, parts, "image.connector") || run_open(&p->decoder, g, model);
 
 	if (!parts)
-		golden_fail(g, "the folder is no bundle that is known");
+		golden_fail(g, "%s", why.text[0] ? why.text : "this is no bundle that is known");
 	cJSON_Delete(parts);
 	return failed ? -1 : 0;
 }

@@ -1,0 +1,252 @@
+/* models-convert-mmproj.c - the picture tower and the projector of a Hugging Face folder as a GGUF file of their own. */
+#include "sdk/tool/models-convert-mmproj.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sdk/nn/quantise.h"
+
+enum { MMPROJ_TENSORS = 1 << 16 };
+
+/* Bundles by config.json's model_type. */
+static const struct mmproj_kind mmproj_kinds[] = {
+	{"llava", "mlp", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-5, "quick_gelu", 224},
+	{"llava_next", "mlp", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-5, "quick_gelu", 224},
+	{"gemma3", "gemma3", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-6, "gelu_pytorch_tanh", 224},
+	{"idefics3", "idefics3", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-6, "gelu_pytorch_tanh", 224},
+	{"smolvlm", "idefics3", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-6, "gelu_pytorch_tanh", 224},
+	{"qwen2_vl", "qwen2vl_merger", "embed_dim", "depth", "num_heads", 1e-6, "quick_gelu", 560},
+	{"qwen2_5_vl", "qwen2.5vl_merger", "hidden_size", "depth", "num_heads", 1e-6, "silu", 560},
+};
+
+int convert_has_pictures(const char *type)
+{
+	for (size_t i = 0; i < sizeof mmproj_kinds / sizeof *mmproj_kinds; i++)
+		if (strcmp(mmproj_kinds[i].type, type) == 0)
+			return 1;
+	return 0;
+}
+
+uint32_t mmproj_whole(struct mmproj_writer *w, const cJSON *object, const char *names, uint32_t fallback)
+{
+	return (uint32_t)nn_config_int(object, names, fallback, 1, INT32_MAX, &w->c->error);
+}
+
+/* ---- what is written of the tower ---- */
+
+static int mmproj_state(struct mmproj_writer *w, const cJSON *item, uint32_t layers)
+{
+	const double x = cJSON_IsNumber(item) ? item->valuedouble : -1e9, state = x < 0 ? x + layers + 1 : x;
+	if (!(state >= 0 && state <= layers) || w->n_states == MMPROJ_STATES)
+		return nn_fail(&w->c->error, -EINVAL, "%s: config.json: \"vision_feature_layer\" is out of range.", w->c->path);
+	w->states[w->n_states++] = (uint32_t)state;
+	return 0;
+}
+
+/* LLaVA: layers behind the features are left out, as is a norm behind those. */
+static int mmproj_llava(struct mmproj_writer *w)
+{
+	const cJSON *layer = cJSON_GetObjectItemCaseSensitive(w->c->root, "vision_feature_layer");
+	const char *strategy = nn_config_string(w->c->root, "vision_feature_select_strategy", "default");
+	const char *tower = nn_config_string(w->tower, "model_type", "clip_vision_model");
+	const cJSON usual = {.type = cJSON_Number, .valuedouble = -2};
+	const uint32_t layers = w->layers;
+	const int several = cJSON_IsArray(layer);
+	for (int i = 0; i < (several ? cJSON_GetArraySize(layer) : 1); i++)
+		if (mmproj_state(w, several ? cJSON_GetArrayItem(layer, i) : layer ? layer : &usual, layers))
+			return w->c->error.code;
+	w->layers = 0;
+	for (uint32_t i = 0; i < w->n_states; i++)
+		w->layers = w->states[i] > w->layers ? w->states[i] : w->layers;
+	if (strcmp(strategy, strcmp(tower, "clip_vision_model") == 0 ? "default" : "full") != 0 || !w->layers)
+		return nn_fail(&w->c->error, -ENOTSUP, "%s: GGUF files have no features of the strategy \"%.32s\" of this tower.", w->c->path,
+			       strategy);
+	if (strcmp(nn_config_string(w->c->root, "projector_hidden_act", "gelu"), "gelu") != 0)
+		return nn_fail(&w->c->error, -ENOTSUP, "%s: GGUF files have no projector with another activation than gelu.", w->c->path);
+	return 0;
+}
+
+static int mmproj_begin(struct mmproj_writer *w)
+{
+	const char *type = nn_config_string(w->c->root, "model_type", "");
+	for (size_t i = 0; i < sizeof mmproj_kinds / sizeof *mmproj_kinds; i++)
+		if (strcmp(mmproj_kinds[i].type, type) == 0)
+			w->kind = &mmproj_kinds[i];
+	for (size_t i = 0; w->kind && (w->family = nn_mmproj_family_at(i)) && strcmp(w->family->projector, w->kind->projector) != 0; i++)
+		continue;
+	w->tower = nn_config_object(w->c->root, "vision_config");
+	if (!w->family || !w->tower)
+		return nn_fail(&w->c->error, -ENOTSUP, "%s: the pictures' parts of a model of the type \"%.64s\" cannot be converted.", w->c->path, type);
+	w->layers = mmproj_whole(w, w->tower, w->kind->layers, strcmp(w->kind->layers, "depth") == 0 ? 32 : 12);
+	if (!w->c->error.code && w->layers > NN_MMPROJ_LAYERS)
+		return nn_fail(&w->c->error, -EINVAL, "%s: config.json: %u layers are out of range.", w->c->path, w->layers);
+	return w->c->error.code || strcmp(w->kind->projector, "mlp") != 0 ? w->c->error.code : mmproj_llava(w);
+}
+
+/* ---- tensors ---- */
+
+/* By its name in published folders, or as other versions wrote it. */
+static struct nn_weight *mmproj_source(const struct mmproj_writer *w, const char *name)
+{
+	static const char *const written[][2] = {{"", ""}, {"", "model."}, {"vision_tower.vision_model.", "vision_tower."},
+						 {"vision_tower.vision_model.", "model.vision_tower."}, {"model.", "model.model."}};
+	char full[NN_MMPROJ_NAME + 32];
+	for (size_t i = 0; i < sizeof written / sizeof *written; i++) {
+		const size_t n = strlen(written[i][0]);
+		if (strncmp(name, written[i][0], n) != 0)
+			continue;
+		snprintf(full, sizeof full, "%s%s", written[i][1], name + n);
+		struct nn_weight *found = nn_checkpoint_weight(w->c->checkpoint, full);
+		if (found)
+			return found;
+	}
+	return NULL;
+}
+
+/* Vectors, positions and single embeddings are exact; a convolution is computed in 16 bits of this kind or in 32. */
+static const struct nn_block_format *mmproj_format(const struct mmproj_writer *w, const char *name, const struct nn_weight *from)
+{
+	const int f16 = strcmp(w->c->matrices->name, "F16") == 0;
+	const int special = strstr(name, "patch_embd") || strstr(name, "input_projection");
+	const int exact = from->rank < 2 || strstr(name, "_embd") || strstr(name, "norm") || strstr(name, "newline") || strstr(name, "ln");
+	return special ? nn_block_format_named(f16 ? "F16" : "F32") : exact ? nn_block_format_named("F32") : w->c->matrices;
+}
+
+static int mmproj_add(struct mmproj_writer *w, const char *prefix, const struct nn_mmproj_name *name, uint32_t layer, const char *suffix)
+{
+	const uint32_t parts = name->how == NN_MMPROJ_QKV ? 3 : name->how == NN_MMPROJ_MOMENTS ? 2 : 1;
+	char hf[NN_MMPROJ_NAME], full[NN_MMPROJ_NAME + 32], gguf[NN_MMPROJ_NAME];
+	snprintf(hf, sizeof hf, name->hf, layer);
+	snprintf(full, sizeof full, "%s%.100s%s", prefix, hf, suffix);
+	const struct nn_weight *from = mmproj_source(w, full);
+	if (!from)
+		return 0;
+	if (!nn_weight_usable(from) || (parts == 3 && from->rows % 3) || (parts == 2 && (from->rank != 5 || from->shape[2] != 2)) ||
+	    w->n + parts > MMPROJ_TENSORS)
+		return nn_fail(&w->c->error, -EINVAL, "%s: tensor \"%.200s\" has an unexpected shape or type.", w->c->path, from->name);
+	snprintf(gguf, sizeof gguf, name->gguf, layer);
+	for (uint32_t i = 0; i < parts; i++) {
+		struct mmproj_tensor *t = &w->tensors[w->n++];
+		*t = (struct mmproj_tensor){.from = from, .how = name->how, .part = i, .format = mmproj_format(w, gguf, from)};
+		snprintf(t->name, sizeof t->name, "%.100s%s%s", gguf, suffix, parts == 2 && i ? ".1" : "");
+		if (parts == 3)
+			*(strstr(t->name, "attn_q") + 5) = "qkv"[i];
+	}
+	return 0;
+}
+
+/* What the features do not need: LLaVA's last norm; a fused tensor where its parts are written. */
+static int mmproj_is_idle(const struct mmproj_writer *w, const struct nn_mmproj_name *name)
+{
+	return strstr(name->gguf, "attn_qkv") || (strcmp(w->family->projector, "mlp") == 0 && strcmp(name->gguf, "v.post_ln") == 0) ||
+	       strcmp(name->gguf, "v.image_newline") == 0;
+}
+
+static int mmproj_add_list(struct mmproj_writer *w, const char *prefix, const struct nn_mmproj_name *list)
+{
+	static const char *const both[] = {".weight", ".bias", NULL}, *const none[] = {"", NULL};
+	for (; list->gguf && !w->c->error.code; list++) {
+		const uint32_t layers = strchr(list->gguf, '%') ? w->layers : 1;
+		const size_t before = w->n;
+		if (mmproj_is_idle(w, list))
+			continue;
+		for (uint32_t i = 0; i < layers; i++)
+			for (const char *const *s = list->how == NN_MMPROJ_PAIR || list->how == NN_MMPROJ_QKV ? both : none; *s; s++)
+				if (mmproj_add(w, prefix, list, i, *s))
+					return w->c->error.code;
+		if (w->n == before && layers > 1)
+			return nn_fail(&w->c->error, -EINVAL, "%s: the checkpoint has no tensor for \"%s\".", w->c->path, list->gguf);
+	}
+	return w->c->error.code;
+}
+
+/* ---- data ---- */
+
+static void mmproj_shape(const struct mmproj_tensor *t, uint64_t shape[NN_RANK], uint32_t *rank)
+{
+	memcpy(shape, t->from->shape, sizeof t->from->shape);
+	*rank = t->from->rank;
+	if (t->how == NN_MMPROJ_QKV)
+		shape[0] /= 3;
+	if (t->how == NN_MMPROJ_MOMENTS) {
+		shape[2] = shape[3];
+		shape[3] = shape[4];
+		*rank = 4;
+	}
+}
+
+/* One row of the tensor, from the source's. `row` holds it all; the result's values come first. Returns how many those are. */
+static size_t mmproj_row(const struct mmproj_tensor *t, size_t r, float *row)
+{
+	const struct nn_weight *w = t->from;
+	const size_t plane = t->how == NN_MMPROJ_MOMENTS ? (size_t)(w->shape[3] * w->shape[4]) : 0;
+	nn_weight_read(w, r + (t->how == NN_MMPROJ_QKV ? t->part * (w->rows / 3) : 0), 1, row);
+	for (size_t i = 0; t->how == NN_MMPROJ_NORM && i < w->cols; i++)
+		row[i] += 1;
+	for (size_t c = 0; plane && c < w->shape[1]; c++)
+		memmove(row + c * plane, row + (2 * c + t->part) * plane, plane * sizeof *row);
+	return plane ? w->cols / 2 : w->cols;
+}
+
+static int mmproj_write_tensor(struct mmproj_writer *w, FILE *file, const struct mmproj_tensor *t)
+{
+	const size_t rows = t->how == NN_MMPROJ_QKV ? t->from->rows / 3 : t->from->rows;
+	float *row = malloc((t->from->cols + 1) * sizeof *row);
+	uint8_t *blocks = malloc((t->from->cols + 1) * sizeof *row);
+	for (size_t r = 0; row && blocks && r < rows && !w->out.error; r++) {
+		const size_t n = mmproj_row(t, r, row);
+		nn_quantise(t->format, row, n, blocks);
+		nn_gguf_write_data(&w->out, file, blocks, n / t->format->elements * t->format->bytes, r + 1 == rows);
+	}
+	const int error = row && blocks ? w->out.error : -ENOMEM;
+	free(row);
+	free(blocks);
+	return error;
+}
+
+static int mmproj_write(struct mmproj_writer *w, FILE *file)
+{
+	for (size_t i = 0; i < w->n; i++) {
+		uint64_t shape[NN_RANK];
+		uint32_t rank;
+		mmproj_shape(&w->tensors[i], shape, &rank);
+		nn_gguf_write_tensor(&w->out, w->tensors[i].name, strlen(w->tensors[i].name), w->tensors[i].format, rank, shape);
+	}
+	nn_gguf_write_header(&w->out, file);
+	int error = w->out.error;
+	for (size_t i = 0; i < w->n && !error; i++)
+		error = mmproj_write_tensor(w, file, &w->tensors[i]);
+	return error;
+}
+
+/* d_ff and the projector's output, as the tensors have them. */
+static int mmproj_sizes(struct mmproj_writer *w, uint32_t *d_model, uint32_t *d_ff)
+{
+	*d_model = *d_ff = 0;
+	for (size_t i = 0; i < w->n; i++) {
+		const struct mmproj_tensor *t = &w->tensors[i];
+		if (strcmp(t->name, "v.blk.0.ffn_up.weight") == 0)
+			*d_ff = (uint32_t)t->from->rows;
+		if (strncmp(t->name, "mm.", 3) == 0 && t->from->rank == 2)
+			*d_model = (uint32_t)(t->how == NN_MMPROJ_TURNED ? t->from->cols : t->from->rows);
+	}
+	if (*d_model && *d_ff)
+		return 0;
+	return nn_fail(&w->c->error, -EINVAL, "%s: the checkpoint has no tensors of a picture tower and its projector.", w->c->path);
+}
+
+int convert_mmproj(struct convert *c, FILE *file)
+{
+	struct mmproj_writer w = {.c = c, .tensors = calloc(MMPROJ_TENSORS, sizeof *w.tensors)};
+	uint32_t d_model, d_ff;
+	if (!w.tensors)
+		nn_fail(&c->error, -ENOMEM, "Memory is out.");
+	else if (!mmproj_begin(&w) && !mmproj_add_list(&w, w.family->tower, w.family->layers) && !mmproj_add_list(&w, "", w.family->rest) &&
+		 !mmproj_sizes(&w, &d_model, &d_ff))
+		mmproj_put_values(&w, d_model, d_ff);
+	const int error = c->error.code ? c->error.code : w.out.error ? w.out.error : mmproj_write(&w, file);
+	nn_gguf_write_fini(&w.out);
+	free(w.tensors);
+	return error;
+}
