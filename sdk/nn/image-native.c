@@ -119,5 +119,6 @@ static int native_paint(struct nn *c, const struct nn_image_processor *p, struct
 }
 
 const struct image_rules image_native = {
-	.details = 1u << PERCEPT_DETAIL_LOW, .read = native_read, .plan = native_plan, .paint = native_paint,
+	.details = 1u << PERCEPT_DETAIL_LOW | 1u << PERCEPT_DETAIL_HIGH, .read = native_read, .plan = native_plan,
+	.paint = native_paint,
 };

@@ -8,7 +8,7 @@
 #include <percept/plugin.h>
 
 /* QWEN2VL_CHUNK: patches that are embedded at once. */
-enum { QWEN2VL_CHUNK = 4096, QWEN2VL_TOKENS_MAX = 1 << 18 };
+enum { QWEN2VL_CHUNK = 4096, QWEN2VL_TOKENS_MAX = 1 << 16 };
 
 static void qwen2vl_close(void *encoder)
 {
