@@ -47,10 +47,10 @@ const struct tap *part_tap(const struct part *p, const char *name)
 	return NULL;
 }
 
-/* Calls of (positions, channels) as (channels, positions): how the reference shows a convolution's output. */
-static float *part_transposed(const struct tap *tap)
+/* Pictures of (positions, channels) as (channels, positions): how the reference shows a convolution's output. */
+static float *part_transposed(const struct tap *tap, size_t pictures)
 {
-	const size_t each = tap->n / tap->calls, rows = each / tap->cols;
+	const size_t each = tap->n / pictures, rows = each / tap->cols;
 	float *out = malloc(tap->n * sizeof(float));
 
 	for (size_t i = 0; out && i < tap->n; i++) {
@@ -69,7 +69,7 @@ void part_check_taps(const struct part *p, struct golden *g, const char *prefix)
 
 		if (!want || want->n != tap->n)
 			continue;
-		float *turned = want->rank == 4 && want->shape[1] == tap->cols ? part_transposed(tap) : NULL;
+		float *turned = want->rank == 4 && want->shape[1] == tap->cols ? part_transposed(tap, want->shape[0]) : NULL;
 
 		golden_compare(g, want->name, turned ? turned : tap->data, tap->n, want->data, want->n);
 		free(turned);
