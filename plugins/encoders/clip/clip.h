@@ -175,6 +175,7 @@ uint32_t picture_tokens_most(const struct vision *v);
 
 /* Of a translated configuration, which may be of several files. */
 uint64_t clip_digest(const cJSON *config);
+
 /* fractions.c: (rows * cols, C) of a position table (side * side, C), by fractions of the sides. */
 struct nn_tensor fractions_positions(struct nn *c, struct nn_tensor table, uint32_t side, uint32_t rows, uint32_t cols);
 
