@@ -127,6 +127,10 @@ void nn_page_write_rows(struct nn *c, const struct nn_page_shape *shape, void *c
  * follow each other with the same pages[t] are computed together, which is faster. */
 struct nn_tensor nn_attention_paged(struct nn *c, struct nn_tensor q, const struct nn_page_shape *shape,
 				    void *const *const *pages, const struct nn_attention *how);
+/* What the rows look at: (rows, heads * keys) softmax weights, keys being the most that one of the rows sees; 0 where a row
+ * sees nothing. Arguments as nn_attention_paged's. Plain loops, for who looks on; not for computing. */
+struct nn_tensor nn_attention_weights(struct nn *c, struct nn_tensor q, const struct nn_page_shape *shape,
+				      void *const *const *pages, const struct nn_attention *how);
 
 /* Pictures. (patches, 3 * patch * patch) rows from planar pixels [3][height][width], patches row by row. */
 struct nn_tensor nn_patches(struct nn *c, const float *pixels, uint32_t height, uint32_t width, uint32_t patch);

@@ -24,6 +24,7 @@ void nn_begin(struct nn *c, struct percept_call *call, struct nn_arena *arena)
 	*c = (struct nn){ .arena = arena, .threads = 1 };
 	if (!call)
 		return;
+	c->call = call;
 	c->stopped = begin_stopped;
 	c->stopper = call;
 	c->threads = call->host->threads(call);

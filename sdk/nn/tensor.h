@@ -33,6 +33,7 @@ struct nn {
 	int (*stopped)(void *stopper);   /* NULL: never. Called from any thread; once true it stays true */
 	void *stopper;
 	int error;                       /* 0, or the first failure: -ENOMEM, -ECANCELED, -EINVAL */
+	struct percept_call *call;       /* that it is a part of; NULL: none */
 	const struct nn_kernels *kernels; /* NULL: the best that this processor has, or what PERCEPT_CPU names */
 };
 

@@ -41,6 +41,7 @@ int nn_tiles_prepare(struct nn *c, const struct nn_image_processor *p, const uin
 
 	if (pixels && !p->rules->paint(c, p, (struct image_view){rgb, width, height}, t, pixels)) {
 		t->pixels = pixels;
+		nn_tiles_show(c->call, p, t);
 		return 0;
 	}
 	return nn_fail(error, c->error, c->error == -ECANCELED ? "The work was stopped." :

@@ -37,5 +37,8 @@ int nn_tiles_prepare(struct nn *c, const struct nn_image_processor *p, const uin
 uint32_t nn_tiles_details(const struct nn_image_processor *p);
 /* Pieces that a picture becomes at most. */
 uint32_t nn_tiles_most(const struct nn_image_processor *p);
+/* Shows prepared pieces to whoever looks into the call (nn_tiles_prepare does): "pixel_values", "pixel_scale" [2][3], and
+ * where it is one piece the part of the picture that it is, "views". `p` NULL: its colours were not normalised. */
+void nn_tiles_show(struct percept_call *call, const struct nn_image_processor *p, const struct nn_tiles *tiles);
 
 #endif

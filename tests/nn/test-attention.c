@@ -279,6 +279,41 @@ static void narrowing_is_to_the_nearest(void **state)
 	}
 }
 
+/* Adding up the values by the weights that are shown gives what attention gives, for every way that keys are kept. */
+static void shown_weights_are_those_of_attention(void **state)
+{
+	for (size_t i = 0; i < 3 * N_SHAPES; i++) {
+		const struct shape *f = &shapes[i / 3];
+		const enum nn_page_type type = (enum nn_page_type)(i % 3);
+		struct setup s;
+
+		if (!f->causal || !setup_init(&s, 0, f))
+			continue;
+		struct nn_page_shape shape = { (uint32_t)f->kv_heads, (uint32_t)f->dk, (uint32_t)f->dv, type };
+		void **pages = pages_new(&s, &shape), *const *lists[MAX_T];
+
+		for (size_t t = 0; t < f->t; t++)
+			lists[t] = pages;
+		struct nn_tensor y = nn_attention_paged(&s.c, s.q, &shape, lists, &s.how);
+		struct nn_tensor w = nn_attention_weights(&s.c, s.q, &shape, lists, &s.how);
+
+		assert_int_equal(s.c.error, 0);
+		assert_int_equal(w.cols, f->heads * f->s);
+		keep(s.v.data, f->s, f->kv_heads, f->dv, type);
+		for (size_t t = 0; t < f->t; t++)
+			for (size_t j = 0; j < f->heads * f->dv; j++) {
+				const size_t h = j / f->dv, kv = h / (f->heads / f->kv_heads);
+				double sum = 0;
+
+				for (size_t k = 0; k < f->s; k++)
+					sum += (double)w.data[t * w.cols + h * f->s + k] * s.v.data[k * s.v.cols + kv * f->dv + j % f->dv];
+				assert_true(fabs(sum - y.data[t * y.cols + j]) < 2e-5);
+			}
+		pages_free(pages);
+		setup_fini(&s);
+	}
+}
+
 static void a_row_that_sees_nothing_is_zero(void **state)
 {
 	static const struct shape f = { 3, 8, 2, 1, 8, 8, 1, 0, 0, 0 };
@@ -326,6 +361,7 @@ int main(void)
 		cmocka_unit_test(pages_are_written_by_rows),
 		cmocka_unit_test(narrow_pages_round_and_nothing_else),
 		cmocka_unit_test(narrowing_is_to_the_nearest),
+		cmocka_unit_test(shown_weights_are_those_of_attention),
 		cmocka_unit_test(a_row_that_sees_nothing_is_zero),
 		cmocka_unit_test(wrong_shapes_are_refused),
 	};
