@@ -54,6 +54,7 @@ complete -c percept -n '__fish_seen_subcommand_from ask' -l raw -d 'without the 
 
 complete -c percept -n '__fish_seen_subcommand_from embed' -l space -x -a 'encoder connector text' -d 'where'
 complete -c percept -n '__fish_seen_subcommand_from embed' -l pooled -d 'one vector an item'
+complete -c percept -n '__fish_seen_subcommand_from embed' -l compare -d 'a table of how alike they are'
 complete -c percept -n '__fish_seen_subcommand_from load unload' -x -a '(__percept_assistants)'
 complete -c percept -n '__fish_seen_subcommand_from models; and not __fish_seen_subcommand_from list show verify pull remove convert quantize' -x -a 'list show verify pull remove convert quantize'
 complete -c percept -n '__fish_seen_subcommand_from models; and __fish_seen_subcommand_from show verify remove convert quantize' -x -a '(__percept_models)'

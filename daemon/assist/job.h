@@ -32,7 +32,7 @@ enum job_state { JOB_NEW, JOB_QUEUED, JOB_MEDIA, JOB_DECODED, JOB_ENGINE };
 
 struct job {
 	/* Filled by who makes it. */
-	const char *method;         /* static: "response.create", "embedding.create", "token.count" */
+	const char *method;         /* static: "response.create", "embedding.create", "token.count", "image.look" */
 	cJSON *params;              /* owned; media references are {"fd":k} already */
 	char response_id[32];
 	struct media_call *media;   /* owned, with the sources (-1: none), pixels -1; n_media <= JOB_MAX_MEDIA */

@@ -297,15 +297,24 @@ static int resolve_model(struct parse *p, char **model, int line)
 	return 0;
 }
 
+static bool part_is_encoder(const struct conf_part *part)
+{
+	const char *dot = strchr(part->role, '.');
+	return dot && strcmp(dot, ".encoder") == 0;
+}
+
 static int finish_assistant(struct parse *p, struct conf_assistant *a, bool resolve)
 {
-	bool decoder = a->model != NULL;
-	for (size_t i = 0; i < a->n_parts; i++)
+	/* Encoders alone make embeddings; what else there is needs a decoder. */
+	bool decoder = a->model != NULL, others = false;
+	for (size_t i = 0; i < a->n_parts; i++) {
 		decoder |= strcmp(a->parts[i].role, "decoder") == 0;
+		others |= !part_is_encoder(&a->parts[i]);
+	}
 	p->line = a->line;
 	if (!decoder && a->n_parts == 0)
 		return parse_fail(p, "[assistant %s] has no parts; expected model = BUNDLE or decoder = PLUGIN", a->name);
-	if (!decoder)
+	if (!decoder && others)
 		return parse_fail(p, "[assistant %s] has no decoder; expected model = BUNDLE or decoder = PLUGIN", a->name);
 	int rc = resolve ? resolve_model(p, &a->model, a->model_line) : 0;
 	if (rc == 0 && resolve && a->mmproj && strcmp(a->mmproj, "none") != 0)

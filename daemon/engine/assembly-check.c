@@ -1,4 +1,5 @@
 /* assembly-check.c - do the parts fit? What they say of themselves, and one clear sentence where they do not. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -47,6 +48,18 @@ static int assembly_learn_decoder(struct assembly *assembly, const struct part *
 	return 0;
 }
 
+/* An encoder whose model has no text tower says -ENOTSUP to any text. */
+static int assembly_takes_text(const struct lane *lane, const struct part *part, struct call *call)
+{
+	const struct percept_encoder *ops = lane->encoder_ops;
+	const float *pooled = NULL;
+
+	if (!PERCEPT_HAS(ops, encode_text) || !ops->encode_text)
+		return 0;
+	call_reset(call, part->plugin.api->name);
+	return ops->encode_text(&call->base, part->instance, "a", &pooled) != -ENOTSUP;
+}
+
 static int assembly_learn_encoder(struct lane *lane, const struct part *part, struct call *call, struct wire_error *error)
 {
 	lane->encoder = part;
@@ -56,6 +69,7 @@ static int assembly_learn_encoder(struct lane *lane, const struct part *part, st
 
 	if (r)
 		return call_failed(call, r, "describe itself", error);
+	lane->takes_text = lane->encoder_info.pooled_dim && assembly_takes_text(lane, part, call);
 	if (lane->encoder_info.dim == 0 || lane->encoder_info.dim > ASSEMBLY_MAX_DIM ||
 	    lane->encoder_info.pooled_dim > ASSEMBLY_MAX_DIM)
 		return call_broken(call, error, "info() says dim %u, pooled_dim %u", lane->encoder_info.dim,
@@ -146,7 +160,7 @@ static int assembly_check_lane(const struct assembly *assembly, size_t i, struct
 	const struct lane *lane = &assembly->lanes[i];
 	const struct part *e = lane->encoder, *c = lane->connector, *d = assembly->decoder;
 
-	if (!e != !c)
+	if (!e != !c && (d || c))
 		return wire_error_set(error, WIRE_PARAMS, "Assistant %s has %s.%s but no %s.%s: it needs both, or neither.",
 				      assembly->name, text_media_names[i], e ? "encoder" : "connector", text_media_names[i],
 				      e ? "connector" : "encoder");
@@ -155,6 +169,8 @@ static int assembly_check_lane(const struct assembly *assembly, size_t i, struct
 	if (!(lane->encoder_info.modalities & (uint32_t)(PERCEPT_IMAGE << i)))
 		return wire_error_set(error, WIRE_PARAMS, "Encoder %s of %s does not take %s input.", e->plugin.api->name,
 				      assembly_model(e), text_media_names[i]);
+	if (!c)
+		return 0;
 	if (lane->connector_info.in_dim && lane->connector_info.in_dim != lane->encoder_info.dim)
 		return wire_error_set(error, WIRE_PARAMS,
 				      "Encoder %s of %s gives %u values a token, but connector %s of %s takes %u.",
@@ -191,8 +207,15 @@ static int assembly_check_abilities(const struct assembly *assembly, const struc
 
 int assembly_check(const struct assembly *assembly, struct wire_error *error)
 {
-	int r = 0;
+	int r = 0, encoders = 0, connectors = 0;
 
+	for (size_t i = 0; i < TEXT_MEDIA; i++) {
+		encoders += assembly->lanes[i].encoder != NULL;
+		connectors += assembly->lanes[i].connector != NULL;
+	}
+	if (!assembly->decoder && (!encoders || connectors))
+		return wire_error_set(error, WIRE_PARAMS, "Assistant %s has no decoder: give it a model, or decoder = PLUGIN.",
+				      assembly->name);
 	for (size_t i = 0; i < TEXT_MEDIA && r == 0; i++)
 		r = assembly_check_lane(assembly, i, error);
 	for (size_t i = 0; i < TEXT_MEDIA && r == 0; i++)

@@ -156,9 +156,6 @@ static int assembly_open_parts(struct assembly *assembly, cJSON *rows, const cJS
 			if (r == 0 && (role && strcmp(role, "decoder") == 0) == (pass == 0))
 				r = assembly_open_part(assembly, row, resolved, program, call, error);
 		}
-	if (r == 0 && !assembly->decoder)
-		return wire_error_set(error, WIRE_PARAMS, "Assistant %s has no decoder: give it a model, or decoder = PLUGIN.",
-				      assembly->name);
 	return r;
 }
 
@@ -188,7 +185,7 @@ int assembly_open(struct assembly *assembly, const cJSON *resolved, const char *
 	cJSON_Delete(rows);
 	if (r == 0)
 		r = assembly_check(assembly, error);
-	if (r == 0)
+	if (r == 0 && assembly->decoder)
 		r = text_open(&assembly->text, assembly->ops, assembly->decoder->instance, assembly->decoder->plugin.api->name,
 			      assembly->decoder->model ? assembly->decoder->model : assembly->model, assembly_tower(assembly), error);
 	if (r)
@@ -222,12 +219,13 @@ cJSON *assembly_describe(const struct assembly *assembly)
 	cJSON *inputs = cJSON_CreateArray(), *outputs = cJSON_CreateArray(), *modules = cJSON_CreateArray();
 	int token = 0;
 
-	cJSON_AddItemToArray(inputs, cJSON_CreateString("text"));
-	cJSON_AddItemToArray(outputs, cJSON_CreateString("text"));
+	if (assembly->decoder || assembly_text_lane(assembly))
+		cJSON_AddItemToArray(inputs, cJSON_CreateString("text"));
+	cJSON_AddItemToArray(outputs, cJSON_CreateString(assembly->decoder ? "text" : "embedding"));
 	for (size_t i = 0; i < TEXT_MEDIA; i++)
-		if (assembly->lanes[i].encoder && assembly->lanes[i].connector) {
+		if (assembly->lanes[i].encoder) {
 			cJSON_AddItemToArray(inputs, cJSON_CreateString(text_media_names[i]));
-			token = 1;
+			token |= assembly->lanes[i].connector != NULL;
 		}
 	for (size_t i = 0; i < assembly->n_parts; i++) {
 		const struct part *part = &assembly->parts[i];
@@ -246,6 +244,14 @@ cJSON *assembly_describe(const struct assembly *assembly)
 	cJSON_AddNumberToObject(result, "context", assembly->context);
 	cJSON_AddStringToObject(result, "fusion", token ? "token" : "none");
 	return result;
+}
+
+const struct lane *assembly_text_lane(const struct assembly *assembly)
+{
+	for (size_t i = 0; i < TEXT_MEDIA; i++)
+		if (assembly->lanes[i].encoder && assembly->lanes[i].takes_text)
+			return &assembly->lanes[i];
+	return NULL;
 }
 
 uint64_t assembly_weight_bytes(const struct assembly *assembly)

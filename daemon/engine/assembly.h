@@ -19,12 +19,13 @@ struct part {
 	void *instance;
 };
 
-/* How one kind of media gets into the prompt; encoder NULL: it cannot. */
+/* How one kind of media gets into the prompt; encoder NULL: it cannot. connector NULL: only embeddings are made of it. */
 struct lane {
 	const struct part *encoder, *connector;
 	const struct percept_encoder *encoder_ops;
 	const struct percept_connector *connector_ops;
 	struct percept_encoder_info encoder_info;
+	int takes_text; /* the encoder puts text beside its pooled vectors */
 	struct percept_connector_info connector_info;
 };
 
@@ -34,7 +35,7 @@ struct assembly {
 	struct part *parts;
 	size_t n_parts;
 	struct lane lanes[TEXT_MEDIA]; /* by text_media_names */
-	const struct part *decoder;
+	const struct part *decoder; /* NULL: encoders alone, for embeddings */
 	const struct percept_decoder *ops;
 	struct percept_decoder_info info;
 	uint32_t max_sequences;
@@ -51,6 +52,8 @@ int assembly_open(struct assembly *assembly, const cJSON *resolved, const char *
 void assembly_close(struct assembly *assembly);
 /* The result of engine.open, but for memory_bytes. */
 cJSON *assembly_describe(const struct assembly *assembly);
+/* The lane whose encoder puts text into its own space, NULL if there is none. */
+const struct lane *assembly_text_lane(const struct assembly *assembly);
 /* Bytes of all parts' weights. */
 uint64_t assembly_weight_bytes(const struct assembly *assembly);
 

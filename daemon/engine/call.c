@@ -91,18 +91,23 @@ static uint32_t call_threads(struct percept_call *base)
 	return call->pool ? nn_pool_threads(call->pool) : 1;
 }
 
-static const struct percept_host call_host = {
-	.size = sizeof(struct percept_host),
-	.abi = PERCEPT_ABI,
-	.alloc = call_alloc,
-	.fail = call_fail,
-	.cancelled = call_cancelled,
-	.progress = call_progress,
-	.note = call_note,
-	.parallel = call_parallel,
-	.threads = call_threads,
-	.observe = NULL,
-};
+static void call_show(struct percept_call *base, const char *name, const float *data, const uint64_t *shape, uint32_t rank)
+{
+	struct call *call = call_of(base);
+
+	if (call->observe && name && data && shape && rank >= 1 && rank <= 4)
+		call->observe(call->observer, name, data, shape, rank);
+}
+
+#define CALL_HOST(looks)                                                                                              \
+	{                                                                                                             \
+		.size = sizeof(struct percept_host), .abi = PERCEPT_ABI, .alloc = call_alloc, .fail = call_fail,      \
+		.cancelled = call_cancelled, .progress = call_progress, .note = call_note, .parallel = call_parallel, \
+		.threads = call_threads, .observe = looks,                                                            \
+	}
+
+/* The one for calls that nobody looks into, and the other. */
+static const struct percept_host call_host = CALL_HOST(NULL), call_host_seen = CALL_HOST(call_show);
 
 int call_init(struct call *call, struct nn_pool *pool, size_t limit)
 {
@@ -129,6 +134,13 @@ void call_fini(struct call *call)
 	nn_arena_free(call->arena);
 	uv_mutex_destroy(&call->lock);
 	call->arena = NULL;
+}
+
+void call_observe(struct call *call, call_observer *observe, void *observer)
+{
+	call->observe = observe;
+	call->observer = observer;
+	call->base.host = observe ? &call_host_seen : &call_host;
 }
 
 void call_watch(struct call *call, struct pulses *pulses)

@@ -10,6 +10,9 @@
 #include "sdk/nn/pool.h"
 #include "sdk/wire/frame.h"
 
+/* What a plugin shows of itself: an intermediate value, f32, row-major, rank 1 to 4. Lent. */
+typedef void call_observer(void *observer, const char *name, const float *data, const uint64_t *shape, uint32_t rank);
+
 /* One call at a time; reset between calls. `base` is what the plugin gets. */
 struct call {
 	struct percept_call base;
@@ -21,6 +24,8 @@ struct call {
 	int (*stopped)(void *arg); /* NULL: never. [any] */
 	void (*progress)(void *arg, uint64_t done, uint64_t total); /* NULL: nobody looks. [any] */
 	void *arg; /* of both */
+	call_observer *observe; /* NULL: nobody looks, and plugins need not show anything */
+	void *observer;
 	struct pulse *pulse; /* NULL: nobody watches */
 	int error;
 	char text[512];
@@ -29,6 +34,8 @@ struct call {
 /* 0 or -ENOMEM. `limit`: bytes that one call may allocate; 0: no limit. */
 int call_init(struct call *call, struct nn_pool *pool, size_t limit);
 void call_fini(struct call *call);
+/* From now on plugins show their intermediate values to `observe`, on the thread that calls them; NULL ends that. */
+void call_observe(struct call *call, call_observer *observe, void *observer);
 /* From now on silence is noticed, until call_unwatch() or call_fini(). `pulses` may be NULL. */
 void call_watch(struct call *call, struct pulses *pulses);
 void call_unwatch(struct call *call);

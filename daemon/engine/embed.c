@@ -34,16 +34,6 @@ void embed_finish(struct request *request)
 	engine_finish(request);
 }
 
-/* The encoder that puts text into its own space, if there is one. */
-static const struct lane *embed_text_lane(const struct assembly *assembly)
-{
-	for (size_t i = 0; i < TEXT_MEDIA; i++)
-		if (assembly->lanes[i].encoder && PERCEPT_HAS(assembly->lanes[i].encoder_ops, encode_text) &&
-		    assembly->lanes[i].encoder_ops->encode_text && assembly->lanes[i].encoder_info.pooled_dim)
-			return &assembly->lanes[i];
-	return NULL;
-}
-
 /* All texts of the input, a line feed between messages; malloc'ed. */
 static char *embed_all_text(const cJSON *params)
 {
@@ -77,7 +67,7 @@ static char *embed_all_text(const cJSON *params)
 static void embed_text_run(struct worker_job *job)
 {
 	struct request *request = pipeline_request(job);
-	const struct lane *lane = embed_text_lane(&request->engine->assembly);
+	const struct lane *lane = assembly_text_lane(&request->engine->assembly);
 	char *text = embed_all_text(request->params);
 	const float *pooled = NULL;
 	struct call call;
@@ -144,12 +134,27 @@ static void embed_rows_done(struct request *request)
 	scheduler_submit(request->engine->scheduler, request);
 }
 
+/* Text alone in the encoder's space: there is no other way. */
+static int embed_encoder_only(struct request *request)
+{
+	const struct assembly *assembly = &request->engine->assembly;
+
+	for (size_t i = 0; i < TEXT_MEDIA; i++)
+		if (assembly->lanes[i].encoder)
+			return wire_error_path(&request->error, "input", "is text alone, and encoder %s of assistant %s reads no text; "
+					       "send media", assembly->lanes[i].encoder->plugin.api->name, assembly->name);
+	return wire_error_path(&request->error, "space", "is encoder, but assistant %s has no encoder", assembly->name);
+}
+
 void embed_text(struct request *request)
 {
 	struct engine *engine = request->engine;
 
-	if (embed_text_lane(&engine->assembly)) {
+	if (assembly_text_lane(&engine->assembly)) {
 		pipeline_submit(request, engine->encode_worker, embed_text_run, engine_finish);
+	} else if (request->space == REQUEST_ENCODER) {
+		embed_encoder_only(request);
+		engine_finish(request);
 	} else if (engine->assembly.info.capabilities & PERCEPT_CAN_HIDDEN) {
 		pipeline_submit(request, engine->text_worker, embed_rows_run, embed_rows_done);
 	} else {

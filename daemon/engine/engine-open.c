@@ -57,10 +57,12 @@ static void open_run(struct worker_job *job)
 	call.arg = engine;
 	if (assembly_open(&engine->assembly, params, engine->program, &call, error) == 0) {
 		engine->assembly.pulses = &engine->pulses;
-		engine->scheduler = scheduler_new(&engine->assembly, engine->decode_pool,
-						  open_number(params, "prefill_chunk", OPEN_CHUNK, 65536),
-						  open_number(params, "stall_ms", OPEN_STALL_MS, 3600000));
-		if (!engine->scheduler) {
+		/* Who has no decoder makes embeddings only. */
+		if (engine->assembly.decoder)
+			engine->scheduler = scheduler_new(&engine->assembly, engine->decode_pool,
+							  open_number(params, "prefill_chunk", OPEN_CHUNK, 65536),
+							  open_number(params, "stall_ms", OPEN_STALL_MS, 3600000));
+		if (engine->assembly.decoder && !engine->scheduler) {
 			assembly_close(&engine->assembly);
 			wire_error_set(error, WIRE_INTERNAL, "Memory or threads are out.");
 		}

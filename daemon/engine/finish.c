@@ -1,6 +1,9 @@
 /* finish.c - the end of a request: its one answer. */
 #include "daemon/engine/engine.h"
 
+#include <stdlib.h>
+
+#include "daemon/engine/look.h"
 #include "daemon/engine/pipeline.h"
 
 static void engine_answer_embedding(struct engine *engine, const struct request *request)
@@ -16,6 +19,21 @@ static void engine_answer_embedding(struct engine *engine, const struct request 
 	cJSON_AddStringToObject(result, "dtype", "f32");
 	cJSON_AddStringToObject(result, "space", spaces[request->space]);
 	engine_send(engine, wire_result(request->id, result), request->vector, n * sizeof(float));
+}
+
+static void engine_answer_look(struct engine *engine, struct request *request)
+{
+	void *tail;
+	size_t bytes;
+	cJSON *result = look_result(request, &tail, &bytes);
+
+	if (!result) {
+		wire_error_set(&request->error, WIRE_INTERNAL, "Memory is out.");
+		engine_send_error(engine, request->id, &request->error);
+		return;
+	}
+	engine_send(engine, wire_result(request->id, result), tail, bytes);
+	free(tail);
 }
 
 static void engine_answer(struct engine *engine, struct request *request)
@@ -40,6 +58,8 @@ static void engine_answer(struct engine *engine, struct request *request)
 		cJSON_AddItemToObject(result, "by_item", request->by_item ? request->by_item : cJSON_CreateArray());
 		request->by_item = NULL;
 		engine_send_result(engine, request->id, result);
+	} else if (request->kind == REQUEST_LOOK) {
+		engine_answer_look(engine, request);
 	} else {
 		engine_answer_embedding(engine, request);
 	}

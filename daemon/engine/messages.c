@@ -58,6 +58,11 @@ static void message_count(struct engine *engine, struct wire_frame *frame)
 	message_start(engine, frame, REQUEST_COUNT);
 }
 
+static void message_look(struct engine *engine, struct wire_frame *frame)
+{
+	message_start(engine, frame, REQUEST_LOOK);
+}
+
 static void message_cancel(struct engine *engine, struct wire_frame *frame)
 {
 	const cJSON *params = wire_frame_params(frame), *id = wire_member(params, "request_id");
@@ -196,6 +201,7 @@ static const struct {
 	{"response.create", 1, message_response},
 	{"embedding.create", 1, message_embedding},
 	{"token.count", 1, message_count},
+	{"image.look", 1, message_look},
 };
 
 void messages_take(struct engine *engine, struct wire_frame *frame)

@@ -5,6 +5,7 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/engine/engine.h"
+#include "daemon/engine/look.h"
 #include "daemon/engine/scheduler.h"
 
 static void pipeline_item(struct request *request);
@@ -106,8 +107,12 @@ static void pipeline_rows_run(struct worker_job *job)
 		wire_error_set(&request->error, WIRE_INTERNAL, "Memory is out.");
 		return;
 	}
-	if (rows_build(request, &call, &request->error) == 0 && request->kind == REQUEST_COUNT)
+	int r = rows_build(request, &call, &request->error);
+
+	if (r == 0 && request->kind == REQUEST_COUNT)
 		rows_count_items(request, &call, &request->error);
+	if (r == 0 && request->look)
+		look_prepare(request, &request->error);
 	call_fini(&call);
 }
 
@@ -246,6 +251,23 @@ static void pipeline_planned(struct request *request)
 		pipeline_next_item(request);
 }
 
+/* Who looks has the work done anew, and keeps what comes of it to himself. */
+static void pipeline_looked(struct request *request)
+{
+	struct item *item = &request->items[request->next_item];
+
+	engine_count(request->engine, STAGE_ENCODE, request->times.encode_item);
+	if (!pipeline_is_over(request)) {
+		item->entry = cache_private(&request->made);
+		if (!item->entry)
+			wire_error_set(&request->error, WIRE_INTERNAL, "Memory is out.");
+	}
+	if (pipeline_is_over(request))
+		engine_finish(request);
+	else
+		pipeline_next_item(request);
+}
+
 static void pipeline_featured(struct request *request)
 {
 	engine_count(request->engine, STAGE_ENCODE, request->times.encode_item);
@@ -268,6 +290,10 @@ static void pipeline_mapped(struct request *request)
 	}
 	if (request->kind == REQUEST_EMBEDDING && request->space == REQUEST_ENCODER) {
 		pipeline_submit(request, engine->encode_worker, pipeline_features_run, pipeline_featured);
+		return;
+	}
+	if (request->kind == REQUEST_LOOK) {
+		pipeline_submit(request, engine->encode_worker, pipeline_encode_run, pipeline_looked);
 		return;
 	}
 	item->entry = cache_get(&engine->cache, item->key, &mine);
@@ -300,6 +326,8 @@ static void pipeline_item(struct request *request)
 		pipeline_submit(request, request->engine->encode_worker, pipeline_media_run, pipeline_hashed);
 	else if (request->kind == REQUEST_EMBEDDING)
 		embed_finish(request);
+	else if (request->mute)
+		engine_finish(request);
 	else
 		pipeline_submit(request, request->engine->text_worker, pipeline_rows_run, pipeline_ready);
 }
@@ -310,9 +338,11 @@ void pipeline_start(struct request *request)
 {
 	request->times.arrived = clock_now_ms();
 	request->kind_plans = request->kind == REQUEST_COUNT;
-	if (request->kind != REQUEST_EMBEDDING)
+	if (request->mute)
+		pipeline_item(request);
+	else if (request->kind != REQUEST_EMBEDDING)
 		pipeline_submit(request, request->engine->text_worker, pipeline_prompt_run, pipeline_prompted);
-	else if (request->space == REQUEST_TEXT)
+	else if (request->space == REQUEST_TEXT || request->n_items == 0)
 		embed_text(request);
 	else
 		pipeline_item(request);

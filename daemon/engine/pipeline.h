@@ -21,7 +21,7 @@ struct stage {
 /* Maps the received memfd and names its content: item->media.data, item->key. */
 int stage_media(struct request *request, struct item *item, struct call *call, struct wire_error *error);
 void stage_media_end(struct item *item);
-/* Encodes and connects: request->made. */
+/* Encodes and connects: request->made. Somebody who looks sees the encoder's work. */
 int stage_encode(struct request *request, struct item *item, struct call *call, struct wire_error *error);
 /* Features to embeddings: request->made. */
 int stage_connect(struct request *request, struct item *item, const struct percept_features *features, struct call *call,

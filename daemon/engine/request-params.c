@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/engine/engine.h"
+#include "daemon/engine/look.h"
 #include "daemon/engine/json-file.h"
 #include "sdk/wire/schema.h"
 
@@ -70,12 +71,46 @@ static void request_read_instruction(struct request *request)
 	request->instruction = text ? strdup(text) : NULL;
 }
 
+/* Whether there is anything to answer. */
+static int request_has_text(const cJSON *params)
+{
+	const cJSON *message, *part;
+
+	cJSON_ArrayForEach(message, json_list(wire_member(params, "input"))) {
+		const cJSON *content = wire_member(message, "content");
+
+		if (cJSON_IsString(content))
+			return 1;
+		cJSON_ArrayForEach(part, json_list(content))
+			if (prompt_part_text(part))
+				return 1;
+	}
+	return 0;
+}
+
+/* Encoders alone answer nothing. */
+static int request_check_decoder(const struct request *request, struct wire_error *error)
+{
+	const struct assembly *assembly = &request->engine->assembly;
+
+	if (assembly->decoder || request->kind == REQUEST_EMBEDDING || request->mute)
+		return 0;
+	return wire_error_path(error, "assistant", "is %s, which has an encoder and no decoder: it makes embeddings "
+			       "(embedding.create) and answers no questions", assembly->name);
+}
+
 int request_read_params(struct request *request, struct wire_error *error)
 {
-	static const char *const methods[] = {"response.create", "embedding.create", "token.count"};
+	static const char *const methods[] = {"response.create", "embedding.create", "token.count", "image.look"};
 	const struct wire_method *method = wire_method_named(methods[request->kind]);
 	int r = method ? wire_method_check(method, request->params, error) : 0;
+
 	const cJSON *p = request->params, *stop;
+
+	if (r == 0 && request->kind == REQUEST_LOOK)
+		request->mute = !request_has_text(p);
+	if (r == 0)
+		r = request_check_decoder(request, error);
 
 	if (r)
 		return r;
@@ -83,7 +118,8 @@ int request_read_params(struct request *request, struct wire_error *error)
 	request->stream = request->kind == REQUEST_RESPONSE && wire_param_bool(p, "stream", 1);
 	request->raw = wire_param_bool(p, "raw", 0);
 	request->return_tokens = wire_param_bool(p, "return_tokens", 0);
-	request->max_output = (uint32_t)wire_param_int(p, "max_output_tokens", 256);
+	request->max_output = (uint32_t)wire_param_int(p, "max_output_tokens",
+						       request->kind == REQUEST_LOOK ? REQUEST_LOOK_TOKENS : 256);
 	request->top_logprobs = (uint32_t)wire_param_int(p, "top_logprobs", 0);
 	request->pooled = wire_param_bool(p, "pooled", 0);
 	cJSON_ArrayForEach(stop, wire_member(p, "stop"))
@@ -190,13 +226,32 @@ static int request_read_item(void *arg, const struct wire_media *media)
 	return 0;
 }
 
+/* Pictures alone are looked at. */
+static int request_begin_look(struct request *request, struct wire_error *error)
+{
+	for (size_t i = 0; i < request->n_items; i++)
+		if (request->items[i].media.modality != PERCEPT_IMAGE)
+			return wire_error_path(error, "input", "has other media than pictures, which image.look shows");
+	if (request->n_items == 0)
+		return wire_error_path(error, "input", "has no picture to look at");
+	request->look = look_new(request->n_items);
+	return request->look ? 0 : wire_error_set(error, WIRE_INTERNAL, "Memory is out.");
+}
+
 int request_read_items(struct request *request, struct wire_frame *frame, const cJSON *hop, struct wire_error *error)
 {
 	struct request_reading reading = {request, frame, wire_member(hop, "media"), error};
+	const size_t least = request->space == REQUEST_CONNECTOR ? 1 : 0;
 	int r = wire_media_each(request->params, request_read_item, &reading);
 
-	if (r == 0 && request->kind == REQUEST_EMBEDDING && request->space != REQUEST_TEXT && request->n_items != 1)
+	if (r == 0 && request->kind == REQUEST_LOOK)
+		return request_begin_look(request, error);
+	if (r || request->kind != REQUEST_EMBEDDING || request->space == REQUEST_TEXT)
+		return r;
+	if (request->n_items < least || request->n_items > 1)
 		return wire_error_path(error, "input", "has %zu media items; the %s space takes one", request->n_items,
 				       request_spaces[request->space].name);
-	return r;
+	if (request->space == REQUEST_CONNECTOR && !request->engine->assembly.lanes[request->items[0].lane].connector)
+		return wire_error_path(error, "space", "is connector, but assistant %s has none", request->engine->assembly.name);
+	return 0;
 }

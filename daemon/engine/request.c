@@ -7,6 +7,7 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/engine/engine.h"
+#include "daemon/engine/look.h"
 #include "daemon/engine/pipeline.h"
 #include "sdk/wire/schema.h"
 
@@ -83,6 +84,7 @@ void request_free(struct request *request)
 	free(request->instruction);
 	free(request->tokens);
 	free(request->text);
+	look_free(request->look);
 	free(request->vector);
 	free(request);
 }

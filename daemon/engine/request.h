@@ -11,14 +11,16 @@
 #include "daemon/engine/sampler.h"
 
 struct engine;
+struct look;
 
-enum request_kind { REQUEST_RESPONSE, REQUEST_EMBEDDING, REQUEST_COUNT };
+enum request_kind { REQUEST_RESPONSE, REQUEST_EMBEDDING, REQUEST_COUNT, REQUEST_LOOK };
 /* Who has it. */
 enum request_where { REQUEST_ON_LOOP, REQUEST_IN_JOB, REQUEST_PARKED, REQUEST_IN_SCHEDULER };
 enum request_stop { REQUEST_RUNS, REQUEST_CANCELLED, REQUEST_LATE };
 enum request_space { REQUEST_ENCODER, REQUEST_CONNECTOR, REQUEST_TEXT };
 #define REQUEST_MAX_ITEMS 128
 #define REQUEST_MAX_STOPS 16
+#define REQUEST_LOOK_TOKENS 64 /* of image.look, as its schema says */
 
 /* News for the loop: a message to send, or a request that comes back. */
 struct request_letter {
@@ -35,7 +37,7 @@ struct item {
 	char key[NN_DIGEST_HEX];    /* names content, preprocessing, encoder and connector */
 	struct cache_entry *entry;  /* held; NULL until its embeddings are known */
 	int cached;                 /* they came from the cache */
-	uint32_t rows;              /* of the prompt that it takes */
+	uint32_t first, rows;       /* of the prompt that it takes */
 };
 
 /* Milliseconds. */
@@ -70,6 +72,7 @@ struct request {
 	size_t n_stops;
 	enum request_space space;
 	int pooled;
+	int mute;           /* image.look without a question: nothing is decoded */
 
 	/* On its way. */
 	struct item *items;
@@ -96,6 +99,7 @@ struct request {
 	cJSON *logprobs; /* array; NULL unless asked for */
 	cJSON *by_item;  /* token.count: tokens of each input item */
 	const char *finish; /* "stop", "length", "cancelled", "deadline" */
+	struct look *look; /* image.look; else NULL */
 	float *vector;   /* embedding.create */
 	uint64_t shape[3];
 	uint32_t rank;

@@ -223,7 +223,8 @@ static int rows_add_item(struct weave *weave, struct item *item, const struct pr
 		}
 	}
 	rows->media += base < 0;
-	item->rows = weave->first < rows->n ? rows->n - weave->first : 0;
+	item->first = weave->first < rows->n ? weave->first : rows->n;
+	item->rows = rows->n - item->first;
 	return r;
 }
 

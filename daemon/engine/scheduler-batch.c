@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "daemon/base/clock.h"
+#include "daemon/engine/look.h"
 #include "daemon/engine/scheduler-impl.h"
 
 #define BATCH_LEAST_SHARE 16
@@ -253,7 +254,7 @@ static void batch_fail(struct scheduler *scheduler, struct stream *stream, int r
 	stream_end(scheduler, stream, NULL);
 }
 
-/* The batch failed as a whole: each stream alone, so that only those fail that must. */
+/* Each stream alone: the batch failed as a whole, and only those shall fail that must; or somebody looks. */
 static void batch_run_alone(struct scheduler *scheduler)
 {
 	struct list *node, *after;
@@ -265,7 +266,14 @@ static void batch_run_alone(struct scheduler *scheduler)
 		if (stream->batch == 0)
 			continue;
 		uint32_t first = stream->first, n = stream->batch;
+		struct look *look = stream->request->look;
+
+		if (look)
+			look_begin_step(look);
+		call_observe(&scheduler->call, look ? look_on_decoder : NULL, look);
 		int r = batch_step(scheduler, &batch, first, n);
+
+		call_observe(&scheduler->call, NULL, NULL);
 
 		if (r) {
 			batch_fail(scheduler, stream, r);
@@ -276,18 +284,33 @@ static void batch_run_alone(struct scheduler *scheduler)
 	}
 }
 
+/* Where somebody looks into a stream, the batch's streams run one by one: what is shown is then that one's. */
+static int batch_is_watched(const struct scheduler *scheduler)
+{
+	struct list *node, *after;
+
+	list_each(node, after, &scheduler->streams) {
+		const struct stream *stream = list_entry(node, struct stream, node);
+
+		if (stream->batch && stream->request->look)
+			return 1;
+	}
+	return 0;
+}
+
 void scheduler_run(struct scheduler *scheduler)
 {
 	struct percept_batch batch;
 	struct list *node, *after;
 	uint64_t rows = 0;
 	double start = clock_now_ms();
-	int r = batch_step(scheduler, &batch, 0, scheduler->n_rows);
+	const int watched = batch_is_watched(scheduler);
+	int r = watched ? 0 : batch_step(scheduler, &batch, 0, scheduler->n_rows);
 
-	if (!r)
+	if (!r && !watched)
 		batch_learn(scheduler, clock_now_ms() - start);
 	scheduler->steps++;
-	if (r) {
+	if (r || watched) {
 		batch_run_alone(scheduler);
 	} else {
 		list_each(node, after, &scheduler->streams)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/base/clock.h"
+#include "daemon/engine/look.h"
 #include "daemon/engine/scheduler-impl.h"
 
 static int stream_out_of_memory(struct request *request)
@@ -166,6 +167,8 @@ static int stream_keep_token(struct stream *stream, int32_t id)
 		stream->room = room;
 	}
 	request->tokens[request->n_tokens++] = id;
+	if (request->look && look_keep_step(request))
+		return -ENOMEM;
 	return sampler_penalises(&request->sampler) ? sampler_history_add(&stream->history, id) : 0;
 }
 

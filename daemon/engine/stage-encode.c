@@ -5,6 +5,7 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/engine/engine.h"
+#include "daemon/engine/look.h"
 #include "daemon/engine/pipeline.h"
 
 static struct lane *stage_lane(struct request *request, const struct item *item)
@@ -32,12 +33,28 @@ static int stage_encode_item(struct request *request, struct item *item, struct 
 	return embeddings_check_features(call, lane, features, error);
 }
 
+/* What stays of the layout when the encoder's memory is gone. */
+static int stage_keep_layout(struct look_image *image, const struct percept_layout *layout, struct wire_error *error)
+{
+	image->layout = *layout;
+	image->layout.times_s = NULL;
+	image->layout.item_tokens = NULL;
+	return look_views(image) ? wire_error_set(error, WIRE_INTERNAL, "Memory is out.") : 0;
+}
+
 int stage_encode(struct request *request, struct item *item, struct call *call, struct wire_error *error)
 {
+	struct look_image *seen = request->look ? &request->look->images[item - request->items] : NULL;
 	struct percept_features features;
+
+	if (seen)
+		call_observe(call, look_on_encoder, seen);
 	int r = stage_encode_item(request, item, call, &features, error);
 
-	if (r || request_stopped(request))
+	call_observe(call, NULL, NULL);
+	if (seen && r == 0)
+		r = stage_keep_layout(seen, &features.layout, error);
+	if (r || request_stopped(request) || !stage_lane(request, item)->connector)
 		return r;
 	return stage_connect(request, item, &features, call, error);
 }

@@ -28,7 +28,8 @@ static int stage_media_name(struct request *request, struct item *item)
 	const struct lane *lane = &request->engine->assembly.lanes[item->lane];
 	const uint64_t numbers[] = {m->modality, m->format, m->frames, m->width, m->height, m->channels, m->detail, m->max_tokens,
 				    m->samples, (uint64_t)(m->rate_hz * 1000)};
-	const char *texts[] = {lane->encoder->plugin.api->name, lane->encoder_info.identity, lane->connector->plugin.api->name,
+	const char *connector = lane->connector ? lane->connector->plugin.api->name : NULL;
+	const char *texts[] = {lane->encoder->plugin.api->name, lane->encoder_info.identity, connector,
 			       lane->connector_info.identity, lane->connector_info.needs_text ? request->instruction : NULL};
 	struct nn_digest *digest = nn_digest_new();
 

@@ -1,4 +1,4 @@
-/* method-response.c - response.create, embedding.create, token.count: requests that an assistant works on. */
+/* method-response.c - response.create, embedding.create, token.count, image.look: requests that an assistant works on. */
 /*
  * Who ends a request early: while it is queued or its media are decoded, perceptd does (a deadline is -32009, as there is no
  * text yet; a cancellation gives a result without text); from then on its engine does (a deadline gives "incomplete", a
@@ -114,6 +114,11 @@ void method_response_create(struct request *request, struct wire_frame *frame)
 void method_embedding_create(struct request *request, struct wire_frame *frame)
 {
 	response_run(request, frame, "embedding.create");
+}
+
+void method_image_look(struct request *request, struct wire_frame *frame)
+{
+	response_run(request, frame, "image.look");
 }
 
 void method_token_count(struct request *request, struct wire_frame *frame)

@@ -24,6 +24,7 @@ static const struct {
 	{"response.cancel", method_response_cancel, true},
 	{"embedding.create", method_embedding_create, false},
 	{"token.count", method_token_count, false},
+	{"image.look", method_image_look, false},
 	{"config.reload", method_config_reload, false},
 	{"shutdown", method_shutdown, true},
 	{"log.level", method_log_level, true},

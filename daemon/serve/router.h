@@ -18,7 +18,7 @@ router_method method_status;
 /* method-assistant.c */
 router_method method_assistant_list, method_assistant_load, method_assistant_unload, method_plugin_list;
 /* method-response.c */
-router_method method_response_create, method_embedding_create, method_token_count;
+router_method method_response_create, method_embedding_create, method_token_count, method_image_look;
 /* method-cancel.c */
 router_method method_response_cancel;
 /* method-admin.c */

@@ -1,5 +1,5 @@
 /* command-embed.c - the embedding of a text or of media. */
-#include "sdk/tool/tool.h"
+#include "sdk/tool/embed.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -7,12 +7,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "sdk/tool/media.h"
 #include "sdk/tool/sampling.h"
 
 struct embed {
 	const char *space;
-	int pooled;
+	int pooled, compare;
 };
 
 static const struct tool_option embed_options[] = {
@@ -22,8 +21,14 @@ static const struct tool_option embed_options[] = {
 	{0, "space", TOOL_TEXT, offsetof(struct embed, space), 0, 0, "SPACE",
 	 "encoder, connector or text (else: text for text, connector for media)", NULL},
 	{0, "pooled", TOOL_FLAG, offsetof(struct embed, pooled), 0, 0, NULL, "one vector an item", "pooled"},
+	{0, "compare", TOOL_FLAG, offsetof(struct embed, compare), 0, 0, NULL, "a table of how alike pictures and texts are", NULL},
 	{0},
 };
+
+const char *embed_kind(int letter)
+{
+	return letter == 'i' ? "image" : letter == 'a' ? "audio" : "video";
+}
 
 static int embed_fill(struct tool *tool, const struct embed *embed, const struct tool_items *items, struct percept_input *input)
 {
@@ -33,7 +38,7 @@ static int embed_fill(struct tool *tool, const struct embed *embed, const struct
 		const struct tool_item *item = &items->list[i];
 		media |= item->letter != 0;
 		if (item->letter)
-			r = media_add(&s, item->letter == 'i' ? "image" : item->letter == 'a' ? "audio" : "video", item->text);
+			r = media_add(&s, embed_kind(item->letter), item->text);
 		else
 			r = strcmp(item->text, "-") == 0 ? media_add_stdin(&s) : media_add_text(&s, item->text);
 	}
@@ -85,6 +90,9 @@ static int embed_send(struct tool *tool, struct percept_input *input)
 
 static int embed_run(struct tool *tool, const void *values, const struct tool_items *items)
 {
+	const struct embed *embed = values;
+	if (embed->compare)
+		return embed_compare(tool, items);
 	if (!tool->json && isatty(1))
 		return tool_say(tool, TOOL_USAGE, "Raw numbers are not for a terminal: send them to a file, or print them with --json.");
 	struct percept_input *input = percept_input_new();
@@ -101,7 +109,11 @@ const struct tool_command command_embed = {
 	.name = "embed",
 	.arguments = "[TEXT|-]...",
 	.summary = "the embedding of a text or of a picture",
-	.details = "Prints 32-bit floats, little-endian, row by row; with --json the shape and the numbers.",
+	.details = "Prints 32-bit floats, little-endian, row by row; with --json the shape and the numbers.\n"
+		   "With --compare every picture and every text gets one vector in the encoder's space, and the cosines of their\n"
+		   "angles are printed: 1 is the same, 0 has nothing in common. An encoder with a text tower (CLIP, SigLIP) is needed\n"
+		   "for texts.\n\n"
+		   "  percept -A clip embed --compare -i cat.png -i dog.png 'a photo of a cat' 'a photo of a dog'",
 	.options = embed_options,
 	.values = sizeof(struct embed),
 	.max_words = (size_t)-1,

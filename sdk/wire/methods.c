@@ -19,6 +19,7 @@ const struct wire_method *const wire_methods[] = {
 	&wire_method_response_cancel,
 	&wire_method_embedding_create,
 	&wire_method_token_count,
+	&wire_method_image_look,
 	&wire_method_config_reload,
 	&wire_method_shutdown,
 	&wire_method_log_level,

@@ -51,11 +51,11 @@ static const struct wire_field item_members[] = {
 	{.name = "content", .type = WIRE_ONE_OF, .required = 1, .items = content_kinds},
 	{0},
 };
-static const struct wire_field item = {.type = WIRE_OBJECT, .items = item_members};
+const struct wire_field wire_input_item = {.type = WIRE_OBJECT, .items = item_members};
 
 static const struct wire_field input_kinds[] = {
 	{.type = WIRE_STRING, .min = 1, .max = WIRE_MAX_INT},
-	{.type = WIRE_ARRAY, .min = 1, .max = WIRE_MAX_INT, .items = &item},
+	{.type = WIRE_ARRAY, .min = 1, .max = WIRE_MAX_INT, .items = &wire_input_item},
 	{0},
 };
 
@@ -198,11 +198,11 @@ static const struct wire_notification_schema response_notifications[] = {
 	{NULL, NULL},
 };
 
-static const int work_errors[] = {WIRE_FORBIDDEN, WIRE_OVERLOADED, WIRE_LIMIT, WIRE_CONTEXT, WIRE_NOT_READY, WIRE_MEDIA,
+const int wire_work_errors[] = {WIRE_FORBIDDEN, WIRE_OVERLOADED, WIRE_LIMIT, WIRE_CONTEXT, WIRE_NOT_READY, WIRE_MEDIA,
 				  WIRE_DEADLINE, WIRE_PLUGIN, WIRE_NOT_FOUND, WIRE_SHUTDOWN, WIRE_MODEL, WIRE_TEMPLATE, 0};
 
 const struct wire_method wire_method_response_create = {
-	"response.create", WIRE_USER, 1, response_params, &response_result, response_notifications, work_errors,
+	"response.create", WIRE_USER, 1, response_params, &response_result, response_notifications, wire_work_errors,
 	"Answers text and media with text.",
 };
 
@@ -214,7 +214,7 @@ static const struct wire_field count_result_members[] = {
 static const struct wire_field count_result = {.type = WIRE_OBJECT, .items = count_result_members};
 
 const struct wire_method wire_method_token_count = {
-	"token.count", WIRE_USER, 1, response_params, &count_result, NULL, work_errors,
+	"token.count", WIRE_USER, 1, response_params, &count_result, NULL, wire_work_errors,
 	"Counts the tokens that response.create would read.",
 };
 
@@ -241,7 +241,7 @@ const struct wire_method wire_method_response_cancel = {
 
 static const struct wire_field embedding_params[] = {
 	{.name = "assistant", .type = WIRE_STRING, .fallback = "\"default\""},
-	{.name = "input", .type = WIRE_ARRAY, .required = 1, .min = 1, .max = WIRE_MAX_INT, .items = &item},
+	{.name = "input", .type = WIRE_ARRAY, .required = 1, .min = 1, .max = WIRE_MAX_INT, .items = &wire_input_item},
 	{.name = "space", .type = WIRE_STRING, .required = 1, .choices = "encoder|connector|text"},
 	{.name = "pooled", .type = WIRE_BOOL, .fallback = "false", .help = "one vector, the mean"},
 	{0},
@@ -256,6 +256,6 @@ static const struct wire_field embedding_result = {.type = WIRE_OBJECT, .items =
 						   .help = "the numbers are the frame's tail, little-endian"};
 
 const struct wire_method wire_method_embedding_create = {
-	"embedding.create", WIRE_USER, 1, embedding_params, &embedding_result, NULL, work_errors,
+	"embedding.create", WIRE_USER, 1, embedding_params, &embedding_result, NULL, wire_work_errors,
 	"Gives the vectors of media or text at one point of the pipeline.",
 };

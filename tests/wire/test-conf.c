@@ -69,7 +69,7 @@ static void bad_files_are_refused_with_their_line(void **state)
 		{ONE ONE, "f:3: [assistant a] is there twice, first in line 1"},
 		{"[assistant a]\n", "f:1: [assistant a] has no parts"},
 		{"[assistant a]\ninstructions = x\n", "f:1: [assistant a] has no parts"},
-		{"[assistant a]\nimage.encoder = clip\n", "f:1: [assistant a] has no decoder"},
+		{"[assistant a]\nimage.encoder = clip\nimage.connector = mlp\n", "f:1: [assistant a] has no decoder"},
 		{ONE "image.eye = clip\n", "f:3: unknown key image.eye in [assistant]"},
 		{ONE "smell.encoder = x\n", "f:3: unknown key smell.encoder"},
 		{ONE "decoder = echo\n", "f:3: decoder is there twice, first in line 2"},
