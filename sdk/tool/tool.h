@@ -68,7 +68,7 @@ struct tool_command {
 };
 
 extern const struct tool_command command_ask, command_assistants, command_bench, command_chat, command_check, command_embed,
-	command_load, command_models, command_plugins, command_reload, command_shutdown, command_status, command_unload;
+	command_load, command_look, command_models, command_plugins, command_reload, command_shutdown, command_status, command_unload;
 
 /* ---- options.c */
 extern const struct tool_option tool_options[]; /* of every command, into struct tool */

@@ -1,5 +1,6 @@
 """look.py - encoders alone make embeddings, percept embed --compare tells what is alike, image.look shows what was seen."""
-import json, math, pathlib, shutil, string, struct, subprocess, sys
+import json, os, pty, shutil, string, struct, subprocess, zlib
+from picture import shape
 from system import BUILD, Daemon, E2E, GOLDENS, run
 
 PICTURE = E2E / "00_easyvqa.png"
@@ -152,6 +153,66 @@ def looked_beside_others():
     assert all(first.answer(id)["result"]["tokens"] == alone for id in ids)
 
 
+def pixels_of(file):
+    """Width, height and lines of pixels of a PNG file without filters."""
+    data, at, found = file.read_bytes(), 8, {}
+    while at < len(data):
+        n, name = struct.unpack(">I4s", data[at:at + 8])
+        body = data[at + 8:at + 8 + n]
+        assert struct.unpack(">I", data[at + 8 + n:at + 12 + n])[0] == zlib.crc32(name + body), name
+        found[name] = body
+        at += 12 + n
+    width, height = struct.unpack(">II", found[b"IHDR"][:8])
+    lines, step = zlib.decompress(found[b"IDAT"]), 3 * width + 1
+    assert len(lines) == step * height and not any(lines[::step])
+    return width, height, [lines[y * step + 1:(y + 1) * step] for y in range(height)]
+
+
+def drawn():
+    """percept look draws the tiles, and an answer's attention where the shape is; in ASCII, in colours and as PNG"""
+    file, output = daemon.folder / "left.png", daemon.folder / "out.png"
+    file.write_bytes(shape("red", "triangle", side=128, x=32, y=96, radius=24))
+    seen = percept("look", file, "-o", output).splitlines()
+    assert "128 x 128 pixels, 64 x 64, 8 x 8 patches" in seen[-1] and len({len(line) for line in seen[:-1]}) == 1, seen[-1]
+    width, height, lines = pixels_of(output)
+    assert width == height == 448 and lines[336][3 * 112:3 * 113] == bytes([220, 40, 40]) and lines[0][:3] == bytes([250, 250, 245])
+    asked = percept("look", file, "Describe", "the", "picture.", "-o", output).splitlines()
+    assert any("red triangle" in line for line in asked) and "64 tokens" in "\n".join(asked), asked
+    assert any("%" in line and "triangle" in line for line in asked[-14:]), asked[-14:]
+    map = asked[:asked.index(next(line for line in asked if "pixels" in line))]
+    assert "@" in "".join(map[len(map) // 2:]) and "@" not in "".join(line[len(line) // 2:] for line in map), map
+    hot = percept("look", file, "Describe the picture.", "--token", 2, "-o", output, "--json")
+    result = json.loads(hot)
+    assert len(result["attention"]) == 64 * len(result["tokens"]) and len(result["images"][0]["areas"]) == 256
+    assert "pixels" not in result["images"][0] and pixels_of(output)[:2] == (448, 448)
+    assert "takes 1 to" in percept("look", file, "Describe the picture.", "--token", 90, code=2)
+    assert "--token needs" in percept("look", file, "--token", 1, code=2)
+    assert "No such file" in percept("look", daemon.folder / "none.png", code=1)
+    assert "could not be written" in percept("look", file, "-o", daemon.folder / "none" / "out.png", code=1)
+
+
+def drawn_on_a_terminal():
+    """a terminal gets true colours, unless it is dumb or NO_COLOR is set"""
+    file = daemon.folder / "left.png"
+    for more, colours in (({"TERM": "xterm"}, True), ({"TERM": "dumb"}, False), ({"TERM": "xterm", "NO_COLOR": "1"}, False)):
+        ours, theirs = pty.openpty()
+        env = {k: v for k, v in daemon.env.items() if k != "NO_COLOR"}
+        process = subprocess.Popen([str(BUILD / "percept"), "-S", str(daemon.path), "--no-start", "look", str(file)], env={**env, **more},
+                                   stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.DEVNULL)
+        os.close(theirs)
+        said = b""
+        while True:
+            try:
+                piece = os.read(ours, 1 << 16)
+            except OSError:
+                break
+            if not piece:
+                break
+            said += piece
+        os.close(ours)
+        assert process.wait() == 0 and (b"\x1b[38;2;220;40;40m" in said) == colours == ("\u2580".encode() in said), (more, said[-300:])
+
+
 def refusals():
     """what cannot be looked at is refused by one sentence"""
     picture = PICTURE.read_bytes()
@@ -166,6 +227,6 @@ def refusals():
 
 
 try:
-    run([encoders_alone, texts_beside_pictures, compared, looked, looked_beside_others, refusals])
+    run([encoders_alone, texts_beside_pictures, compared, looked, looked_beside_others, drawn, drawn_on_a_terminal, refusals])
 finally:
     daemon.stop()
