@@ -168,7 +168,7 @@ int look_map(struct look_image *image, const char *connector, uint32_t n, float 
 	}
 	if (n && (map_by_tile(&m) || map_as_one(&m)))
 		return 0;
-	snprintf(image->unmapped, sizeof(image->unmapped), "Connector %s makes %u tokens of %u x %u patches in %u tiles: what part of the "
-		 "picture each stands for is not known.", connector, n, l->rows, l->cols, l->items);
+	snprintf(image->unmapped, sizeof(image->unmapped), "What part of the picture each of connector %s's tokens stands for is not known.",
+		 connector);
 	return 1;
 }

@@ -9,6 +9,7 @@
 #include "daemon/engine/engine.h"
 
 #define LOOK_PIXELS ((size_t)1 << 24)  /* of all tiles: their colours fit a frame's tail */
+#define LOOK_SIDE 4096                 /* patches in a direction */
 #define LOOK_WEIGHTS ((size_t)1 << 23) /* rows of pictures times tokens: the same */
 
 struct look *look_new(size_t n_images)
@@ -122,9 +123,25 @@ int look_keep_step(struct request *request)
 
 /* ---- between them ---- */
 
-/* The item's rows in the prompt, of which some are tokens around its embeddings. */
-static int look_map_item(struct request *request, size_t i)
+/* A connector with queries of its own gives as many rows whatever it is given: they are no grid, even if they could be one. */
+static int look_has_queries(const struct lane *lane, const struct look_image *image, struct call *call, uint32_t n)
 {
+	struct percept_embeddings answer = {.size = sizeof(answer)};
+	struct percept_layout finer = image->layout;
+
+	if (!lane->connector_ops->plan || !finer.rows || !finer.cols || finer.rows > LOOK_SIDE || finer.cols > LOOK_SIDE)
+		return 0;
+	finer.tokens += 3 * finer.rows * finer.cols;
+	finer.rows *= 2;
+	finer.cols *= 2;
+	call_reset(call, lane->connector->plugin.api->name);
+	return lane->connector_ops->plan(&call->base, lane->connector->instance, &finer, &answer) == 0 && answer.n == n;
+}
+
+/* The item's rows in the prompt, of which some are tokens around its embeddings. */
+static int look_map_item(struct request *request, struct call *call, size_t i)
+{
+	const struct lane *lane = &request->engine->assembly.lanes[request->items[i].lane];
 	struct look_image *image = &request->look->images[i];
 	const struct item *item = &request->items[i];
 	const struct embeddings *e = &item->entry->embeddings;
@@ -137,7 +154,8 @@ static int look_map_item(struct request *request, size_t i)
 		free(areas);
 		return -ENOMEM;
 	}
-	const int unknown = look_map(image, request->engine->assembly.lanes[item->lane].connector->plugin.api->name, e->n, of);
+	const int queries = look_has_queries(lane, image, call, e->n);
+	const int unknown = look_map(image, lane->connector->plugin.api->name, queries ? 0 : e->n, of);
 
 	for (uint32_t k = 0; k < item->rows && !unknown; k++) {
 		if (row[k].token >= 0)
@@ -154,13 +172,13 @@ static int look_map_item(struct request *request, size_t i)
 	return 0;
 }
 
-int look_prepare(struct request *request, struct wire_error *error)
+int look_prepare(struct request *request, struct call *call, struct wire_error *error)
 {
 	struct look *look = request->look;
 
 	for (size_t i = 0; i < request->n_items; i++) {
 		look->rows += request->items[i].rows;
-		if (look_map_item(request, i))
+		if (look_map_item(request, call, i))
 			return wire_error_set(error, WIRE_INTERNAL, "Memory is out.");
 	}
 	if (look->rows * request->max_output > LOOK_WEIGHTS)

@@ -40,14 +40,15 @@ void look_on_encoder(void *observer, const char *name, const float *data, const 
 /* call_observer of a decoder's step; `observer` is a struct look. [decode thread] */
 void look_on_decoder(void *observer, const char *name, const float *data, const uint64_t *shape, uint32_t rank);
 /* The prompt's rows are known: maps them to the pictures, makes room. 0, or *error. [worker] */
-int look_prepare(struct request *request, struct wire_error *error);
+int look_prepare(struct request *request, struct call *call, struct wire_error *error);
 /* A step of the request begins; a token came of it. 0 or -ENOMEM. [decode thread] */
 void look_begin_step(struct look *look);
 int look_keep_step(struct request *request);
 
 /* look-map.c: the views, by the layout, where the encoder did not show them. 0, or -ENOMEM. [any] */
 int look_views(struct look_image *image);
-/* Areas [n][4] of a picture's embeddings, as in struct look_image. `connector` is for the sentence. 0, or 1 and image->unmapped. [any] */
+/* Areas [n][4] of a picture's embeddings, as in struct look_image. `connector` is for the sentence; n 0: its rows
+ * are no grid. 0, or 1 and image->unmapped. [any] */
 int look_map(struct look_image *image, const char *connector, uint32_t n, float *areas);
 
 /* look-answer.c: the result of a finished request, and its tail, malloc'ed. NULL when memory is out. [loop] */

@@ -112,7 +112,7 @@ static void pipeline_rows_run(struct worker_job *job)
 	if (r == 0 && request->kind == REQUEST_COUNT)
 		rows_count_items(request, &call, &request->error);
 	if (r == 0 && request->look)
-		look_prepare(request, &request->error);
+		look_prepare(request, &call, &request->error);
 	call_fini(&call);
 }
 

@@ -145,12 +145,12 @@ def looked_beside_others():
     picture = PICTURE.read_bytes()
     part = {"type": "input_image", "bin": [0, len(picture)]}
     alone = client.ask("Describe the picture.", PICTURE)["result"]["tokens"]
-    first, second = daemon.client(), daemon.client()
+    others, second = [daemon.client() for _ in range(4)], daemon.client()
     params = {"input": message(part, text("Describe the picture.")), "return_tokens": True, "stream": False}
-    ids = [first.send("response.create", params, tail=picture) for _ in range(4)]
+    ids = [other.send("response.create", params, tail=picture) for other in others]
     seen = second.call("image.look", {"input": message(part, text("Describe the picture."))}, tail=picture)["result"]
     assert [t["id"] for t in seen["tokens"]] == alone, (seen, alone)
-    assert all(first.answer(id)["result"]["tokens"] == alone for id in ids)
+    assert all(other.answer(id)["result"]["tokens"] == alone for other, id in zip(others, ids))
 
 
 def pixels_of(file):
