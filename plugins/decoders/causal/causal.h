@@ -29,5 +29,16 @@ struct nn_tensor causal_embeddings(struct nn *c, const struct model *m, const in
 /* Runs a checked batch whose rows' pages are reserved; fills batch->logits and batch->hidden. 0, -ENOMEM, -ECANCELED, or
  * what a hook returned; the text of a failure has been recorded. [one] */
 int causal_forward(struct percept_call *call, struct causal *d, struct percept_batch *batch, const struct place *places);
+/* Where a layer's rows are attended: pages[t] are those of row t's sequence. */
+struct causal_shown {
+	struct nn *c;
+	struct percept_call *call; /* somebody looks into it */
+	const struct percept_batch *batch;
+	uint32_t layer;
+	const struct nn_page_shape *shape;
+	void *const *const *pages;
+};
+/* Shows what the rows that want logits attend, "attention_layerN" [rows][heads][keys]. q (T, heads * dim). */
+void causal_show(const struct causal_shown *shown, struct nn_tensor q, const struct nn_attention *how);
 
 #endif

@@ -194,35 +194,6 @@ static void forward_narrow(struct forward *f, uint32_t layer, struct nn_tensor *
 	f->n_kept = n;
 }
 
-/* Who looks on sees what rows that want logits attend, as "attention_layerN" [rows][heads][keys]. */
-static void forward_show(struct forward *f, uint32_t layer, struct nn_tensor q, const struct nn_attention *how)
-{
-	const uint32_t n = f->batch->n, kv = f->d->model.layers[layer].kv;
-	uint32_t *index = nn_memory(f->c, n, sizeof(*index)), *visible = nn_memory(f->c, n, sizeof(*visible)), k = 0;
-	uint32_t *first = nn_memory(f->c, n, sizeof(*first));
-	void *const **pages = nn_memory(f->c, n, sizeof(*pages));
-	struct nn_attention some = *how;
-	char name[32];
-
-	for (uint32_t t = 0; !f->c->error && t < n; t++) {
-		if (!(f->batch->rows[t].wants & PERCEPT_WANT_LOGITS))
-			continue;
-		visible[k] = f->visible[t];
-		first[k] = how->first ? f->first[t] : 0;
-		pages[k] = f->pages[kv][t];
-		index[k++] = t;
-	}
-	if (f->c->error || k == 0)
-		return;
-	some.visible = visible;
-	some.first = first;
-	struct nn_tensor w = nn_attention_weights(f->c, forward_take(f->c, q, index, k), &f->d->kv[kv].shape, pages, &some);
-
-	snprintf(name, sizeof(name), "attention_layer%u", layer);
-	if (w.data)
-		f->call->host->observe(f->call, name, w.data, (const uint64_t[]){ k, how->heads, w.cols / how->heads }, 3);
-}
-
 /* x += out(attention(qkv(norm x))); x += mlp(norm x); what is added may be normed once more, or the sums may be. Returns x, of which only wanted
  * rows are left where `last`. */
 static struct nn_tensor forward_layer(struct forward *f, uint32_t i, struct nn_tensor x, int last)
@@ -244,7 +215,7 @@ static struct nn_tensor forward_layer(struct forward *f, uint32_t i, struct nn_t
 	if (last)
 		forward_narrow(f, i, &qkv[0], &x);
 	if (f->call->host->observe)
-		forward_show(f, i, qkv[0], &how);
+		causal_show(&(struct causal_shown){ c, f->call, f->batch, i, shape, pages }, qkv[0], &how);
 	h = nn_attention_paged(c, qkv[0], shape, pages, &how);
 	h = forward_project(f, i, PERCEPT_PROJECT_OUT, h, s->d_model);
 	forward_sum(f, x, forward_norm(f, h, &l->attention_post), &l->attention_sum);
