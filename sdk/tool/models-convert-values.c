@@ -97,6 +97,29 @@ static void convert_optional(struct convert *c)
 	}
 }
 
+/* Gemma 3: which layers have the window, where that is not all but each sixth. */
+static void convert_pattern(struct convert *c)
+{
+	const cJSON *types = cJSON_GetObjectItemCaseSensitive(c->config, "layer_types"), *type;
+	const uint32_t every = convert_whole(c, "sliding_window_pattern|_sliding_window_pattern", 6);
+	const int listed = cJSON_IsArray(types) && cJSON_GetArraySize(types) == (int)c->layers;
+	unsigned char slides[4096]; /* as many as convert_sizes() allows */
+	int usual = 1;
+	uint32_t n = 0;
+	for (; n < c->layers; n++)
+		slides[n] = !every || (n + 1) % every != 0;
+	n = 0;
+	for (type = listed ? types->child : NULL; type; type = type->next)
+		slides[n++] = strcmp(cJSON_IsString(type) ? type->valuestring : "", "sliding_attention") == 0;
+	for (n = 0; n < c->layers; n++)
+		usual &= slides[n] == ((n + 1) % 6 != 0);
+	char key[CONVERT_KEY];
+	if (usual)
+		return;
+	nn_gguf_write_array(&c->out, convert_key(c, "attention.sliding_window_pattern", key), NN_GGUF_BOOL, c->layers);
+	nn_gguf_write_bytes(&c->out, slides, c->layers);
+}
+
 /* A window that the file's family knows of. */
 static void convert_window(struct convert *c)
 {
@@ -107,6 +130,8 @@ static void convert_window(struct convert *c)
 			tool_say(c->tool, 0, "GGUF's %s family has no sliding window: beyond %u tokens answers will differ.", c->family->arch, window);
 	} else if (window || (c->family->traits & CONVERT_LONGROPE)) {
 		put_whole(c, "attention.sliding_window", window);
+		if (strcmp(c->family->arch, "gemma3") == 0)
+			convert_pattern(c);
 	}
 }
 

@@ -2,7 +2,10 @@
 #include "plugins/decoders/causal/model.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
+
+#include "sdk/nn/gguf.h"
 
 void block_norms(struct model *m, struct layer *layer, uint32_t i)
 {
@@ -92,6 +95,23 @@ struct nn_tensor feed_forward_layer(struct nn *c, const struct model *m, const s
 	return feed_forward(c, m, &layer->mlp, x);
 }
 
+/* A GGUF file may say it layer by layer. */
+static int windows_listed(struct model *m, const cJSON *config, struct nn_error *error)
+{
+	char key[128];
+
+	snprintf(key, sizeof(key), "%.64s.attention.sliding_window_pattern", nn_config_string(config, "model_type", ""));
+	const struct nn_gguf_value *v = m->gguf ? nn_gguf_value(nn_checkpoint_gguf(m->checkpoint), key) : NULL;
+
+	if (!v || !v->is_array)
+		return 0;
+	if (v->type == NN_GGUF_STRING || v->n != m->shape.n_layers)
+		return nn_fail(error, -EINVAL, "The file's \"%s\" does not name %u layers.", key, m->shape.n_layers);
+	for (uint32_t i = 0; i < m->shape.n_layers; i++)
+		m->slides[i] = nn_gguf_number(v, i) != 0;
+	return 0;
+}
+
 int model_windows(struct model *m, const cJSON *config, uint32_t pattern, struct nn_error *error)
 {
 	const cJSON *types = cJSON_GetObjectItemCaseSensitive(config, "layer_types");
@@ -111,5 +131,5 @@ int model_windows(struct model *m, const cJSON *config, uint32_t pattern, struct
 
 	cJSON_ArrayForEach(type, types)
 		m->slides[i++] = cJSON_IsString(type) && !strcmp(type->valuestring, "sliding_attention");
-	return 0;
+	return windows_listed(m, config, error);
 }

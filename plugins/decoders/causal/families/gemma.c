@@ -79,7 +79,7 @@ static int gemma3_configure(struct model *m, const cJSON *config, struct nn_erro
 	s->window_spans = 1;
 	s->attention_softcap = (float)nn_config_real(config, "attn_logit_softcapping", 0, error);
 	s->final_softcap = (float)nn_config_real(config, "final_logit_softcapping", 0, error);
-	return model_windows(m, config, model_int(config, "sliding_window_pattern|_sliding_window_pattern", 6, 4096, error), error);
+	return model_windows(m, config, model_int(config, "sliding_window_pattern|_sliding_window_pattern|attention.sliding_window_pattern", 6, 4096, error), error);
 }
 
 /* rope[0] of the layers that see all, rope[1] of those with a window. */
