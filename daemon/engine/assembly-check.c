@@ -176,6 +176,11 @@ static int assembly_check_lane(const struct assembly *assembly, size_t i, struct
 				      "Encoder %s of %s gives %u values a token, but connector %s of %s takes %u.",
 				      e->plugin.api->name, assembly_model(e), lane->encoder_info.dim, c->plugin.api->name,
 				      assembly_model(c), lane->connector_info.in_dim);
+	if (lane->connector_info.n_extra != lane->encoder_info.n_extra)
+		return wire_error_set(error, WIRE_PARAMS,
+				      "Encoder %s of %s gives the features of %u layers, but connector %s of %s takes those of %u.",
+				      e->plugin.api->name, assembly_model(e), lane->encoder_info.n_extra + 1, c->plugin.api->name,
+				      assembly_model(c), lane->connector_info.n_extra + 1);
 	if (lane->connector_info.out_dim != assembly->info.d_model)
 		return wire_error_set(error, WIRE_PARAMS,
 				      "Connector %s of %s gives embeddings of %u values, but decoder %s of %s takes %u.",

@@ -30,6 +30,8 @@ static const struct bundle {
 	{"internvl_vision", {{"image.encoder", "internvl"}}},
 	{"blip-2", {{"decoder", "?text_config"}, {"image.encoder", "blip"}, {"image.connector", "qformer"}}},
 	{"instructblip", {{"decoder", "?text_config"}, {"image.encoder", "blip"}, {"image.connector", "qformer"}}},
+	{"llava_next", {{"decoder", "causal"}, {"image.encoder", "?vision_config"}, {"image.connector", "mlp"}}},
+	{"vipllava", {{"decoder", "causal"}, {"image.encoder", "?vision_config"}, {"image.connector", "mlp"}}},
 	{"clip_vision_model", {{"image.encoder", "clip"}}},
 	{"clip", {{"image.encoder", "clip"}}},
 	{"siglip", {{"image.encoder", "siglip"}}},

@@ -62,8 +62,12 @@ int embeddings_check_features(const struct call *call, const struct lane *lane, 
 		return call_broken(call, error, "its features are not all finite numbers");
 	if (features->pooled && (features->pooled_dim == 0 || features->pooled_dim > EMBEDDINGS_MAX_ROWS))
 		return call_broken(call, error, "its pooled vector has %llu values", (unsigned long long)features->pooled_dim);
-	if (features->n_extra > 64 || (features->n_extra && !features->extra))
-		return call_broken(call, error, "it says it has %u further feature maps", features->n_extra);
+	if (features->n_extra != lane->encoder_info.n_extra || (features->n_extra && !features->extra))
+		return call_broken(call, error, "it gives %u further feature maps, but its info() says %u", features->n_extra,
+				   lane->encoder_info.n_extra);
+	for (uint32_t i = 0; i < features->n_extra; i++)
+		if (!features->extra[i] || !embeddings_finite(features->extra[i], values))
+			return call_broken(call, error, "its further feature maps are not all finite numbers");
 	return 0;
 }
 

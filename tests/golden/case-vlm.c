@@ -77,14 +77,16 @@ static void vlm_check(struct golden *g, struct pipeline *p)
 	p->decoder.part.closed_taps = 1;
 	part_check_taps(&p->encoder, g, "");
 	part_check_taps(&p->encoder, g, "vision_");
+	part_check_taps(&p->connector, g, "");
+	/* An encoder that shows what the reference's connector takes gives its rows in another order, and a connector that shows what
+	 * it projected puts them into another; what Q-Formers give is what the reference calls by the first name. */
 	const struct tap *queries = part_tap(&p->connector, "queries");
+	const int ordered = !part_tap(&p->encoder, "connector_input");
 
-	/* An encoder that shows what the reference's connector takes gives its rows in another order; what Q-Formers give is what the
-	 * reference calls by that name. */
-	if (!part_tap(&p->encoder, "connector_input")) {
+	if (ordered)
 		golden_check(g, "mid.connector_input", queries ? queries->data : p->features, queries ? queries->n : p->n_features);
+	if (ordered && !part_tap(&p->connector, "projected"))
 		golden_check(g, "mid.projected", p->embeddings, p->n_embeddings);
-	}
 	part_check_taps(&p->decoder.part, g, "text_");
 	vlm_last_layer(g, p);
 	golden_check(g, "out.logits", p->decoder.logits, (size_t)p->decoder.n * p->decoder.info.vocab);

@@ -1,14 +1,16 @@
-/* mlp.c - the plugin: LLaVA's projectors, linear or mlpNx_gelu (Liu 2023): features to the decoder's embeddings. */
+/* mlp.c - the plugin: LLaVA's projectors, linear or mlpNx_gelu (Liu 2023), of one or several layers' features, and what
+ * LLaVA-NeXT makes of tiles: features to the decoder's embeddings. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <percept/plugin.h>
 
+#include "plugins/connectors/mlp/mosaic.h"
 #include "sdk/nn/checkpoint.h"
 #include "sdk/nn/ops.h"
 
-enum { MLP_DEPTH_MAX = 16 };
+enum { MLP_DEPTH_MAX = 16, MLP_MAPS_MAX = 64 };
 
 struct mlp {
 	struct nn_checkpoint *checkpoint;
@@ -17,6 +19,11 @@ struct mlp {
 	enum nn_activation activation; /* between the layers */
 	const struct nn_weight *w[MLP_DEPTH_MAX];
 	const float *b[MLP_DEPTH_MAX];
+	uint32_t maps, in_dim;         /* feature maps that stand side by side, and the values of each */
+	const float *norm_w, *norm_b;  /* of all maps' values, before the first layer; NULL: none */
+	float norm_eps;
+	enum mosaic_merge merge;
+	const float *newline;          /* [out_dim]; NULL: none */
 	uint64_t weight_bytes;
 	char identity[128];
 };
@@ -61,12 +68,47 @@ static void mlp_load(struct mlp *p, const struct mlp_names *names, struct nn_err
 	}
 }
 
+/* How many layers of the picture tower config.json lists. */
+static uint32_t mlp_maps(const cJSON *config)
+{
+	const cJSON *list = cJSON_GetObjectItemCaseSensitive(config, "vision_feature_layers"); /* VIP-LLaVA */
+
+	if (!cJSON_IsArray(list))
+		list = cJSON_GetObjectItemCaseSensitive(config, "vision_feature_layer");
+	return cJSON_IsArray(list) ? (uint32_t)cJSON_GetArraySize(list) : 1;
+}
+
+/* What is around the layers. */
+static int mlp_read_rest(struct mlp *p, const cJSON *config, struct nn_error *error)
+{
+	struct nn_loader l = { .checkpoint = p->checkpoint, .prefixes = mlp_prefixes, .error = error };
+	const size_t in = p->w[0]->cols;
+
+	p->maps = mlp_maps(config);
+	if (!p->maps || p->maps > MLP_MAPS_MAX || in % p->maps)
+		return nn_fail(error, -EINVAL, "config.json: a projector of %zu values cannot take the features of %u layers.", in,
+			       p->maps);
+	p->in_dim = (uint32_t)(in / p->maps);
+	p->norm_eps = (float)nn_config_real(config, "projector_layernorm_eps", 1e-5, error);
+	p->norm_w = nn_load_vector_maybe(&l, in, "multi_modal_projector.projector_layernorm.weight");
+	if (p->norm_w)
+		p->norm_b = nn_load_vector(&l, in, "multi_modal_projector.projector_layernorm.bias");
+	p->newline = nn_load_vector_maybe(&l, p->w[p->depth - 1]->rows, "image_newline");
+	const int merge = mosaic_named(config, p->newline != NULL, error);
+
+	if (!(p->norm_eps >= 0 && p->norm_eps < 1))
+		nn_fail(error, -EINVAL, "config.json: projector_layernorm_eps is out of range.");
+	p->merge = merge < 0 ? MOSAIC_FLAT : (enum mosaic_merge)merge;
+	return error->code;
+}
+
 static int mlp_read(struct mlp *p, const char *path, struct nn_error *error)
 {
 	p->checkpoint = nn_checkpoint_open(path, error);
 	if (!p->checkpoint)
 		return error->code ? error->code : -EINVAL;
-	const char *name = nn_config_string(nn_checkpoint_config(p->checkpoint), "projector_hidden_act", "gelu");
+	const cJSON *config = nn_checkpoint_config(p->checkpoint);
+	const char *name = nn_config_string(config, "projector_hidden_act", "gelu");
 	const char *type = nn_config_string(nn_checkpoint_config(p->checkpoint), "model_type", "");
 	const int activation = nn_activation_named(name);
 
@@ -79,7 +121,7 @@ static int mlp_read(struct mlp *p, const char *path, struct nn_error *error)
 	if (!p->depth && !error->code)
 		nn_fail(error, -EINVAL, "%s: no projector is in there: neither multi_modal_projector.linear_1 nor "
 			"model.mm_projector.", path);
-	return error->code;
+	return error->code ? error->code : mlp_read_rest(p, config, error);
 }
 
 static int mlp_open(struct percept_call *call, const struct percept_open *open, void **connector)
@@ -107,7 +149,7 @@ static int mlp_info(void *connector, struct percept_connector_info *info)
 	const struct mlp *p = connector;
 
 	*info = (struct percept_connector_info){
-		.size = sizeof(*info), .in_dim = (uint32_t)p->w[0]->cols, .out_dim = (uint32_t)p->w[p->depth - 1]->rows,
+		.size = sizeof(*info), .in_dim = p->in_dim, .n_extra = p->maps - 1, .out_dim = (uint32_t)p->w[p->depth - 1]->rows,
 		.position_components = 1, .bidirectional = p->bidirectional, .identity = p->identity, .weight_bytes = p->weight_bytes,
 	};
 	return 0;
@@ -117,15 +159,39 @@ static int mlp_plan(struct percept_call *call, void *connector, const struct per
 		    struct percept_embeddings *e)
 {
 	const struct mlp *p = connector;
-	const uint64_t n = (uint64_t)layout->items * layout->tokens;
 
-	if (layout->dim != p->w[0]->cols)
-		return percept_fail(call, -EINVAL, "The projector takes features of %zu values and was given %u.", p->w[0]->cols,
-				    layout->dim);
-	if (!n || n > INT32_MAX)
-		return percept_fail(call, -EINVAL, "%u pieces of %u feature rows are out of range.", layout->items, layout->tokens);
-	*e = (struct percept_embeddings){ .size = sizeof(*e), .n = (uint32_t)n, .dim = (uint32_t)p->w[p->depth - 1]->rows };
+	if (layout->dim != p->in_dim)
+		return percept_fail(call, -EINVAL, "The projector takes features of %u values and was given %u.", p->in_dim, layout->dim);
+	const uint32_t n = mosaic_order(p->merge, layout, NULL);
+
+	if (!n)
+		return percept_fail(call, -EINVAL, "%u pieces of %u feature rows are out of range, or no grid of %u x %u tiles.",
+				    layout->items, layout->tokens, layout->grid_rows, layout->grid_cols);
+	*e = (struct percept_embeddings){ .size = sizeof(*e), .n = n, .dim = (uint32_t)p->w[p->depth - 1]->rows };
 	return 0;
+}
+
+static void mlp_observe(struct nn *c, struct percept_call *call, const char *name, struct nn_tensor x)
+{
+	if (call->host->observe && !c->error)
+		call->host->observe(call, name, x.data, (const uint64_t[]){ x.rows, x.cols }, 2);
+}
+
+/* (n, maps * in_dim): the features of all layers side by side, normed where the projector is VIP-LLaVA's. */
+static struct nn_tensor mlp_input(struct nn *c, const struct mlp *p, const struct percept_features *f)
+{
+	const size_t n = (size_t)f->layout.items * f->layout.tokens, dim = p->in_dim;
+
+	if (p->maps == 1 && !p->norm_w)
+		return nn_view((float *)f->data, n, dim);
+	struct nn_tensor x = nn_new(c, n, p->maps * dim);
+
+	for (size_t i = 0; x.data && i < n * p->maps; i++) {
+		const float *from = i % p->maps ? f->extra[i % p->maps - 1] : f->data;
+
+		memcpy(x.data + i / p->maps * x.stride + i % p->maps * dim, from + i / p->maps * dim, dim * sizeof(float));
+	}
+	return p->norm_w ? nn_layer_norm(c, x, p->norm_w, p->norm_b, p->norm_eps) : x;
 }
 
 /* x_i+1 = W_i act(x_i) + b_i. x (n, in_dim) -> (n, out_dim). */
@@ -138,10 +204,23 @@ static struct nn_tensor mlp_forward(struct nn *c, struct percept_call *call, con
 			nn_activate(c, x, p->activation);
 		x = nn_gemm(c, x, p->w[i], p->b[i]);
 		snprintf(name, sizeof(name), "linear_%u", i + 1);
-		if (call->host->observe && !c->error)
-			call->host->observe(call, name, x.data, (const uint64_t[]){ x.rows, x.cols }, 2);
+		mlp_observe(c, call, name, x);
 	}
+	mlp_observe(c, call, "projected", x);
 	return x;
+}
+
+/* data [e->n][e->dim] = y's rows in the order that the prompt wants. */
+static void mlp_arrange(struct nn *c, const struct mlp *p, const struct percept_layout *layout, struct nn_tensor y,
+			const struct percept_embeddings *e, float *data)
+{
+	uint32_t *order = nn_memory(c, e->n, sizeof(*order));
+
+	if (!order)
+		return;
+	mosaic_order(p->merge, layout, order);
+	for (size_t i = 0; i < e->n; i++)
+		memcpy(data + i * e->dim, order[i] == MOSAIC_NEWLINE ? p->newline : y.data + order[i] * y.stride, e->dim * sizeof(float));
 }
 
 static int mlp_connect(struct percept_call *call, void *connector, const struct percept_features *f, const char *instruction,
@@ -149,26 +228,28 @@ static int mlp_connect(struct percept_call *call, void *connector, const struct 
 {
 	const struct mlp *p = connector;
 	struct nn c = { .error = -ENOMEM };
-	struct nn_tensor y = { 0 };
 	int error = mlp_plan(call, connector, &f->layout, e);
 
 	if (error)
 		return error;
-	struct nn_arena *arena = nn_arena_new(0);
+	if (f->n_extra != p->maps - 1 || (f->n_extra && !f->extra))
+		return percept_fail(call, -EINVAL, "The projector takes the features of %u layers and was given those of %u.", p->maps,
+				    f->n_extra + 1);
+	float *data = percept_alloc(call, (size_t)e->n * e->dim * sizeof(float));
+	struct nn_arena *arena = data ? nn_arena_new(0) : NULL;
 
 	if (arena) {
 		nn_begin(&c, call, arena);
-		y = mlp_forward(&c, call, p, nn_view((float *)f->data, e->n, p->w[0]->cols));
-	}
-	float *data = c.error ? NULL : percept_alloc(call, (size_t)e->n * e->dim * sizeof(float));
+		struct nn_tensor y = mlp_forward(&c, call, p, mlp_input(&c, p, f));
 
-	for (size_t i = 0; data && i < e->n; i++)
-		memcpy(data + i * e->dim, y.data + i * y.stride, e->dim * sizeof(float));
+		if (!c.error)
+			mlp_arrange(&c, p, &f->layout, y, e, data);
+	}
 	e->data = data;
 	nn_arena_free(arena);
-	if (data)
+	if (!c.error)
 		return 0;
-	return percept_fail(call, c.error ? c.error : -ENOMEM, "The projection %s.",
+	return percept_fail(call, c.error, "The projection %s.",
 			    c.error == -ECANCELED ? "was cancelled" : "failed: memory is out");
 }
 

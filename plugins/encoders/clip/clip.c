@@ -105,9 +105,9 @@ static int clip_open(struct percept_call *call, const struct percept_open *open,
 	}
 	const struct vision *v = &k->vision;
 
-	snprintf(k->identity, sizeof(k->identity), "%s-1-%s-%016llx-layer%u-class%d-interpolate%d-norm%d",
-		 clip_kind.name, nn_checkpoint_identity(k->checkpoint), (unsigned long long)(v->processor.digest ^ clip_digest(k->config)), v->layer,
-		 v->choice.keep_class, v->choice.interpolate, v->choice.norm);
+	snprintf(k->identity, sizeof(k->identity), "%s-1-%s-%016llx-layer%u-maps%u-class%d-interpolate%d-norm%d",
+		 clip_kind.name, nn_checkpoint_identity(k->checkpoint), (unsigned long long)(v->processor.digest ^ clip_digest(k->config)), v->layers[0],
+		 v->n_maps, v->choice.keep_class, v->choice.interpolate, v->choice.norm);
 	*encoder = k;
 	return 0;
 }
@@ -122,7 +122,7 @@ static int clip_info(void *encoder, struct percept_encoder_info *info)
 		.size = sizeof(*info), .modalities = PERCEPT_IMAGE, .dim = d,
 		.pooled_dim = pool_dim(v),
 		.max_tokens = picture_tokens_most(v), .details = nn_tiles_details(&v->processor), .identity = k->identity,
-		.weight_bytes = v->tower.weight_bytes + (k->text ? k->text->tower.weight_bytes : 0),
+		.weight_bytes = v->tower.weight_bytes + (k->text ? k->text->tower.weight_bytes : 0), .n_extra = v->n_maps - 1,
 	};
 	return 0;
 }

@@ -9,7 +9,7 @@
 #include "sdk/nn/tiles.h"
 #include "sdk/nn/tokenizer.h"
 
-enum { VISION_TOKENS_MAX = 1 << 16 }; /* patches of a piece */
+enum { VISION_TOKENS_MAX = 1 << 16 /* patches of a piece */, VISION_MAPS_MAX = 64 };
 
 /* What a picture tower's tensors are called: patches, norms and the head without ".weight", the others whole. NULL: none such. */
 struct clip_names {
@@ -107,7 +107,8 @@ struct vision {
 	struct clip_names names;          /* the kind's, as its configure() has changed them */
 	enum clip_pool pool;
 	uint32_t image_size, patch, side; /* side: patches in each direction */
-	uint32_t layer;                   /* the hidden state that is the feature: after so many blocks */
+	uint32_t layers[VISION_MAPS_MAX]; /* the hidden states that are the feature maps: after so many blocks */
+	uint32_t n_maps, last_layer;
 	uint32_t n_registers;
 	int no_class;                     /* no class token, though the kind has one */
 	int bare_prefix;                  /* the position table is of patches only */

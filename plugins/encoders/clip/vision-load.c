@@ -16,23 +16,48 @@ static const char *const vision_prefixes[] = {
 
 static const char *const projection_prefixes[] = { "", "vision_tower.", "model.vision_tower.", "visual.", NULL };
 
-static int vision_layer(struct vision *v, const cJSON *root, struct nn_error *error)
+/* Which layers a bundle's language model sees; NULL: it is no such bundle. */
+static const cJSON *vision_bundle_layers(const cJSON *root)
 {
-	const cJSON *bundle = cJSON_GetObjectItemCaseSensitive(root, "vision_feature_layer");
-	const int64_t n = v->tower.n_layers + 1, last = v->choice.last ? -1 : -2;
-	int64_t layer = v->choice.has_layer ? v->choice.layer : nn_config_int(root, "mm_vision_select_layer", last, -4096, 4096, error);
+	static const char *const names[] = { "vision_feature_layers", "vision_feature_layer", "mm_vision_select_layer" };
+	const cJSON *value = NULL;
 
-	if (!v->choice.has_layer && cJSON_IsArray(bundle))
-		return nn_fail(error, -ENOTSUP, "config.json: vision_feature_layer is a list, and this encoder gives one "
-			       "layer; set the option layer.");
-	if (!v->choice.has_layer && bundle)
-		layer = nn_config_int(root, "vision_feature_layer", last, -4096, 4096, error);
-	if (error->code)
-		return error->code;
-	if (layer < -n || layer >= n)
-		return nn_fail(error, -EINVAL, "The feature layer %lld is not one of the %u blocks of this picture tower.",
-			       (long long)layer, v->tower.n_layers);
-	v->layer = (uint32_t)(layer < 0 ? layer + n : layer);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && !value; i++)
+		value = cJSON_GetObjectItemCaseSensitive(root, names[i]);
+	return value;
+}
+
+/* One more layer whose rows are a feature map; as indices of lists, from the end where negative. */
+static int vision_add_layer(struct vision *v, double layer, struct nn_error *error)
+{
+	const double n = v->tower.n_layers + 1;
+
+	if (v->n_maps == VISION_MAPS_MAX)
+		return nn_fail(error, -EINVAL, "config.json: more than %d feature layers are listed.", VISION_MAPS_MAX);
+	if (!(layer >= -n && layer < n) || layer != (double)(int64_t)layer)
+		return nn_fail(error, -EINVAL, "The feature layer %g is not one of the %u blocks of this picture tower.", layer,
+			       v->tower.n_layers);
+	const uint32_t index = (uint32_t)(layer < 0 ? layer + n : layer);
+
+	v->layers[v->n_maps++] = index;
+	v->last_layer = index > v->last_layer ? index : v->last_layer;
+	return 0;
+}
+
+/* The option's layer; else the bundle's, which may be a list. */
+static int vision_choose_layers(struct vision *v, const cJSON *root, struct nn_error *error)
+{
+	const cJSON *value = vision_bundle_layers(root), *layer;
+
+	if (v->choice.has_layer || !value)
+		return vision_add_layer(v, v->choice.has_layer ? (double)v->choice.layer : v->choice.last ? -1 : -2, error);
+	if (cJSON_IsNumber(value))
+		return vision_add_layer(v, value->valuedouble, error);
+	if (!cJSON_IsArray(value) || !cJSON_GetArraySize(value))
+		return nn_fail(error, -EINVAL, "config.json: %s must be a whole number or a list of them.", value->string);
+	cJSON_ArrayForEach(layer, value)
+		if (vision_add_layer(v, cJSON_IsNumber(layer) ? layer->valuedouble : 0.5, error))
+			return error->code;
 	return 0;
 }
 
@@ -78,7 +103,7 @@ static int vision_configure(struct vision *v, struct nn_loader *l, const cJSON *
 	if (clip_kind.configure && clip_kind.configure(v, l, config, l->error))
 		return l->error->code;
 	v->choice.keep_class = v->choice.keep_class && !v->no_class;
-	return vision_layer(v, root, l->error);
+	return vision_choose_layers(v, root, l->error);
 }
 
 /* A tensor of exactly n values as f32; NULL where `name` is, or l->error. */
@@ -199,8 +224,7 @@ int vision_open(struct vision *v, struct nn_checkpoint *cp, const cJSON *root, s
 	struct nn_loader l = { .checkpoint = cp, .prefixes = vision_prefixes, .error = error };
 
 	/* A bundle with a language model has no use for a vector of the whole picture, and may lack what makes it. */
-	v->pools = !(cJSON_GetObjectItemCaseSensitive(root, "vision_feature_layer") ||
-		     cJSON_GetObjectItemCaseSensitive(root, "mm_vision_select_layer")) && v->choice.last == clip_kind.last;
+	v->pools = !vision_bundle_layers(root) && v->choice.last == clip_kind.last;
 	if (vision_configure(v, &l, root) || vision_load(v, &l))
 		return error->code;
 	return vision_processor(v, cp, root, error);

@@ -52,19 +52,23 @@ static struct nn_tensor vision_embed(struct nn *c, const struct vision *v, const
 	return v->pre.w ? tower_normed(c, &v->tower, x, &v->pre) : x;
 }
 
-/* Rows of the feature of a part of the pieces, to where they belong in `data`: without registers, and the class token where it is
- * not kept. */
-static void vision_keep(struct nn *c, const struct vision *v, struct nn_tensor x, struct vision_part part, float *data)
+/* The rows behind `layer` blocks of a part of the pieces, to where they belong in the maps that are of that layer: without registers,
+ * and the class token where it is not kept. */
+static void vision_keep(struct nn *c, const struct vision *v, struct nn_tensor x, uint32_t layer, struct vision_part part,
+			const struct percept_features *f)
 {
-	if (v->choice.norm && v->layer == v->tower.n_layers)
+	if (v->choice.norm && layer == v->tower.n_layers)
 		x = tower_normed(c, &v->tower, x, &v->post);
 	const size_t each = x.rows / part.n, extra = v->choice.keep_class ? 1 : 0, n = each - v->n_prefix + extra;
 
-	data += part.first * n * v->tower.d_model;
-	for (size_t i = 0; x.data && i < part.n * n; i++) {
-		const size_t at = i % n, row = at < extra ? at : v->n_prefix + at - extra;
+	for (uint32_t map = 0; map < v->n_maps; map++) {
+		float *data = (float *)(map ? f->extra[map - 1] : f->data) + part.first * n * v->tower.d_model;
 
-		memcpy(data + i * x.cols, x.data + (i / n * each + row) * x.stride, x.cols * sizeof(float));
+		for (size_t i = 0; v->layers[map] == layer && x.data && i < part.n * n; i++) {
+			const size_t at = i % n, row = at < extra ? at : v->n_prefix + at - extra;
+
+			memcpy(data + i * x.cols, x.data + (i / n * each + row) * x.stride, x.cols * sizeof(float));
+		}
 	}
 }
 
@@ -103,7 +107,7 @@ static struct tower_rows vision_rows(struct nn *c, const struct vision *v, const
 static int vision_blocks(struct nn *c, struct percept_call *call, const struct vision *v, const struct nn_tiles *tiles,
 			 struct vision_part part, struct percept_features *f)
 {
-	const uint32_t last = v->pools ? v->tower.n_layers : v->layer, parts = (tiles->n + part.most - 1) / part.most;
+	const uint32_t last = v->pools ? v->tower.n_layers : v->last_layer, parts = (tiles->n + part.most - 1) / part.most;
 	const uint32_t whole = tiles->overview == PERCEPT_OVERVIEW_LAST ? tiles->n - 1 : 0;
 	struct nn_tensor x = vision_embed(c, v, tiles, part, call);
 	const size_t each = x.rows / part.n;
@@ -112,8 +116,7 @@ static int vision_blocks(struct nn *c, struct percept_call *call, const struct v
 
 	tower_observe(c, call, "pre_layrnorm", x);
 	for (uint32_t i = 0; i <= last && !nn_stopped(c); i++) {
-		if (i == v->layer)
-			vision_keep(c, v, x, part, (float *)f->data);
+		vision_keep(c, v, x, i, part, f);
 		if (i + 1 == v->tower.n_layers)
 			tower_observe(c, call, "layer_minus2", x);
 		if (i == last)
@@ -162,6 +165,21 @@ static int vision_prepare(struct nn *c, struct percept_call *call, const struct 
 	return 0;
 }
 
+/* Room for the feature maps, in the call's arena. 0 or -ENOMEM. */
+static int vision_maps(struct percept_call *call, const struct vision *v, struct percept_features *f)
+{
+	const size_t bytes = (size_t)f->layout.items * f->layout.tokens * f->layout.dim * sizeof(float);
+	const float **extra = percept_alloc(call, v->n_maps * sizeof(*extra));
+
+	f->n_extra = v->n_maps - 1;
+	f->extra = f->n_extra ? extra : NULL;
+	f->data = extra ? percept_alloc(call, bytes) : NULL;
+	for (uint32_t i = 0; f->data && i < f->n_extra; i++)
+		if (!(extra[i] = percept_alloc(call, bytes)))
+			return -ENOMEM;
+	return f->data ? 0 : -ENOMEM;
+}
+
 int vision_encode(struct percept_call *call, const struct vision *v, const struct percept_media *m, struct percept_features *f)
 {
 	struct percept_layout layout;
@@ -171,12 +189,11 @@ int vision_encode(struct percept_call *call, const struct vision *v, const struc
 
 	if (error)
 		return error;
-	float *data = percept_alloc(call, (size_t)layout.items * layout.tokens * layout.dim * sizeof(float));
-	struct nn_arena *arena = data ? nn_arena_new(0) : NULL;
+	*f = (struct percept_features){ .size = sizeof(*f), .layout = layout };
+	struct nn_arena *arena = vision_maps(call, v, f) ? NULL : nn_arena_new(0);
 
 	if (!arena)
 		return percept_fail(call, -ENOMEM, "Memory is out.");
-	*f = (struct percept_features){ .size = sizeof(*f), .layout = layout, .data = data };
 	nn_begin(&c, call, arena);
 	error = vision_prepare(&c, call, v, m, &tiles);
 	if (!error && (error = vision_pieces(&c, call, v, &tiles, f)))

@@ -216,6 +216,8 @@ struct percept_encoder_info {
 	double rate_hz;      /* audio: the rate it wants; else 0 */
 	const char *identity; /* names weights, preprocessing and options: equal identity, equal features */
 	uint64_t weight_bytes;
+	uint32_t n_extra;    /* feature maps besides the first that each item gives (percept_features.extra) */
+	uint32_t reserved;
 };
 
 struct percept_encoder {
@@ -287,7 +289,7 @@ struct percept_connector_info {
 	uint32_t max_rows;    /* rows that one item becomes at most; 0: as many as it has tokens */
 	uint32_t position_components; /* 1, or 3 for M-RoPE: the decoder must declare as many */
 	uint32_t bidirectional; /* enum percept_bidirectional; other than 0: the decoder must declare PERCEPT_CAN_BIDIRECTIONAL */
-	uint32_t reserved;
+	uint32_t n_extra;     /* feature maps besides the first that it takes: the encoder must give as many */
 	const char *identity;
 	uint64_t weight_bytes;
 };
