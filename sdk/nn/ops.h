@@ -157,4 +157,15 @@ struct nn_tensor nn_resize_grid_linear(struct nn *c, struct nn_tensor table, uin
 /* Depthwise convolution 7 x 7 with stride 1 and zeros around: x (height * width, C) to the same shape. w (7 * 7, C), b [C] or NULL. */
 struct nn_tensor nn_depthwise(struct nn *c, struct nn_tensor x, uint32_t height, uint32_t width, const float *w, const float *b);
 
+/* A square kernel of an odd side, moved by `stride`; edges are padded with zeros by side / 2. */
+struct nn_kernel {
+	uint32_t side, stride;
+};
+/* Each channel convolved by itself: x (rows * cols, C), weights [side * side][C], bias [C] or NULL -> (ceil(rows / stride) *
+ * ceil(cols / stride), C). */
+struct nn_tensor nn_channel_conv(struct nn *c, struct nn_tensor x, uint32_t rows, uint32_t cols, const float *weights,
+			      const float *bias, const struct nn_kernel *kernel);
+/* Means over a coarser or finer grid, as torch's adaptive_avg_pool2d: (rows * cols, C) -> (out_rows * out_cols, C). */
+struct nn_tensor nn_pool_grid(struct nn *c, struct nn_tensor x, uint32_t rows, uint32_t cols, uint32_t out_rows, uint32_t out_cols);
+
 #endif

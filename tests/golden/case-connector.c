@@ -10,6 +10,7 @@ static const char *connector_plugin(const struct golden *g)
 	static const struct {
 		const char *architecture, *plugin;
 	} plugins[] = {
+		{ "mobilevlm connector", "ldp" },
 		{ "idefics3 connector", "grid" },
 		{ "gemma3 connector", "grid" },
 		{ "internvl connector", "grid" },

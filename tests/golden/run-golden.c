@@ -63,6 +63,7 @@ static const struct {
 	{ "instructblip connector", case_qformer },
 	{ "llava connector", case_connector },
 	{ "llava connector (original repository)", case_connector },
+	{ "mobilevlm connector", case_connector },
 	{ "idefics3 connector", case_connector },
 	{ "gemma3 connector", case_connector },
 	{ "internvl connector", case_connector },

@@ -1,0 +1,129 @@
+/* ldp.c - the plugin: MobileVLM's projectors, of both versions. */
+#include "plugins/connectors/ldp/ldp.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <percept/plugin.h>
+
+static void ldp_close(void *connector)
+{
+	struct ldp *p = connector;
+
+	nn_checkpoint_close(p->checkpoint);
+	free(p);
+}
+
+static int ldp_open(struct percept_call *call, const struct percept_open *open, void **connector)
+{
+	struct nn_error error = { 0 };
+
+	if (!open->model)
+		return percept_fail(call, -EINVAL, "The ldp connector needs a model: name a directory with config.json and "
+				    "model.safetensors.");
+	struct ldp *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return percept_fail(call, -ENOMEM, "Memory is out.");
+	p->checkpoint = nn_checkpoint_open(open->model, &error);
+	if (!p->checkpoint || ldp_load(p, &error)) {
+		ldp_close(p);
+		return percept_fail(call, error.code ? error.code : -EINVAL, "%s", error.text);
+	}
+	snprintf(p->identity, sizeof(p->identity), "ldp-1-%s", nn_checkpoint_identity(p->checkpoint));
+	*connector = p;
+	return 0;
+}
+
+static int ldp_info(void *connector, struct percept_connector_info *info)
+{
+	const struct ldp *p = connector;
+
+	*info = (struct percept_connector_info){
+		.size = sizeof(*info), .in_dim = p->in_dim, .out_dim = p->out_dim, .position_components = 1, .identity = p->identity,
+		.weight_bytes = p->weight_bytes,
+	};
+	return 0;
+}
+
+/* The grid of a piece's patches; a square's where the layout does not say. 0: the rows are none such. */
+static int ldp_places(const struct percept_layout *l, uint32_t *rows, uint32_t *cols)
+{
+	const uint32_t side = (uint32_t)(sqrt(l->tokens) + 0.5);
+
+	*rows = l->rows ? l->rows : side;
+	*cols = l->cols ? l->cols : side;
+	return l->items && l->tokens && (uint64_t)*rows * *cols == l->tokens;
+}
+
+static int ldp_plan(struct percept_call *call, void *connector, const struct percept_layout *l, struct percept_embeddings *e)
+{
+	const struct ldp *p = connector;
+	uint32_t rows, cols;
+
+	if (l->dim != p->in_dim)
+		return percept_fail(call, -EINVAL, "The projector takes features of %u values and was given %u.", p->in_dim, l->dim);
+	if (!ldp_places(l, &rows, &cols))
+		return percept_fail(call, -EINVAL, "The projector takes a grid of patches without a class token, and was given %u rows "
+				    "of %u x %u.", l->tokens, l->rows, l->cols);
+	ldp_grid(p, rows, cols, &rows, &cols);
+	const uint64_t n = (uint64_t)l->items * rows * cols;
+
+	if (n > INT32_MAX || (uint64_t)l->items * l->tokens > INT32_MAX)
+		return percept_fail(call, -EINVAL, "%u pieces of %u feature rows are out of range.", l->items, l->tokens);
+	*e = (struct percept_embeddings){ .size = sizeof(*e), .n = (uint32_t)n, .dim = p->out_dim };
+	return 0;
+}
+
+/* Piece by piece into `data`. 0 or c->error. */
+static int ldp_pieces(struct nn *c, const struct ldp *p, const struct percept_features *f, float *data)
+{
+	const struct percept_layout *l = &f->layout;
+	uint32_t rows, cols;
+
+	ldp_places(l, &rows, &cols);
+	for (uint32_t i = 0; i < l->items && !nn_stopped(c); i++) {
+		const struct nn_arena_mark mark = nn_arena_mark(c->arena);
+		const struct nn_tensor x = nn_view((float *)f->data + (size_t)i * l->tokens * l->dim, l->tokens, l->dim);
+		struct nn_tensor y = ldp_forward(c, p, x, rows, cols);
+
+		for (size_t row = 0; !c->error && row < y.rows; row++, data += y.cols)
+			memcpy(data, y.data + row * y.stride, y.cols * sizeof(float));
+		nn_arena_release(c->arena, mark);
+	}
+	return c->error;
+}
+
+static int ldp_connect(struct percept_call *call, void *connector, const struct percept_features *f, const char *instruction,
+		       struct percept_embeddings *e)
+{
+	struct nn c = { .error = -ENOMEM };
+	const int error = ldp_plan(call, connector, &f->layout, e);
+
+	(void)instruction;
+	if (error)
+		return error;
+	float *data = percept_alloc(call, (size_t)e->n * e->dim * sizeof(float));
+	struct nn_arena *arena = data ? nn_arena_new(0) : NULL;
+
+	if (arena) {
+		nn_begin(&c, call, arena);
+		ldp_pieces(&c, connector, f, data);
+	}
+	e->data = data;
+	nn_arena_free(arena);
+	if (!c.error)
+		return 0;
+	return percept_fail(call, c.error, "The projection %s.",
+			    c.error == -ECANCELED ? "was cancelled" : "failed: memory is out");
+}
+
+static const struct percept_connector ops = {
+	.size = sizeof(ops), .open = ldp_open, .close = ldp_close, .info = ldp_info, .plan = ldp_plan, .connect = ldp_connect,
+};
+const struct percept_plugin percept_plugin = {
+	.size = sizeof(percept_plugin), .abi = PERCEPT_ABI, .kind = PERCEPT_CONNECTOR, .name = "ldp", .version = "0.1.0",
+	.license = "Apache-2.0", .summary = "MobileVLM's projectors, LDP and LDPv2", .ops = &ops,
+};
