@@ -42,7 +42,8 @@ struct image_rules {
 	/* Pieces at most; NULL: 1. */
 	uint32_t (*most)(const struct nn_image_processor *p);
 };
-extern const struct image_rules image_flex, image_single, image_convnext, image_anyres, image_split, image_crops, image_tiling, image_native;
+extern const struct image_rules image_flex, image_single, image_convnext, image_anyres, image_fit, image_split, image_crops, image_tiling,
+	image_native;
 
 /* image-read.c: values of the reader's file. Wrong ones are refused with a sentence that names the key. */
 void image_refuse(struct image_reader *r, const char *name, const char *what);

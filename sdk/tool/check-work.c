@@ -171,12 +171,21 @@ int check_encoder_repeat(struct check *c, void *instance)
 	return r;
 }
 
-/* connect() of 16 rows on a 4 x 4 grid. `data` is the caller's. */
+/* connect() of 16 rows on a 4 x 4 grid, as often as it takes feature maps. `data` is the caller's. */
 static int check_connect(struct check *c, void *instance, uint32_t dim, const float *data, struct percept_embeddings *e)
 {
+	enum { MAPS = 64 };
 	const struct percept_connector *ops = c->plugin->ops;
+	struct percept_connector_info info = { .size = sizeof(info) };
+	const float *extra[MAPS];
+
+	ops->info(instance, &info);
+	for (uint32_t i = 0; i < MAPS; i++)
+		extra[i] = data;
+	if (info.n_extra > MAPS)
+		return check_broken(c, "info says that it takes %u further feature maps.", info.n_extra);
 	const struct percept_features f = {
-		.size = sizeof(f), .data = data,
+		.size = sizeof(f), .data = data, .n_extra = info.n_extra, .extra = info.n_extra ? extra : NULL,
 		.layout = { .size = sizeof(f.layout), .items = 1, .tokens = 16, .dim = dim, .rows = 4, .cols = 4, .grid_rows = 1,
 			    .grid_cols = 1, .width = 64, .height = 64 },
 	};

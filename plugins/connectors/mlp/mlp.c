@@ -6,6 +6,7 @@
 #include <string.h>
 #include <percept/plugin.h>
 
+#include "plugins/connectors/mlp/merge.h"
 #include "plugins/connectors/mlp/mosaic.h"
 #include "sdk/nn/checkpoint.h"
 #include "sdk/nn/ops.h"
@@ -24,6 +25,8 @@ struct mlp {
 	float norm_eps;
 	enum mosaic_merge merge;
 	const float *newline;          /* [out_dim]; NULL: none */
+	struct merge merge_patches;    /* Mistral 3 */
+	int row_tokens;                /* Pixtral: a token behind each row of patches */
 	uint64_t weight_bytes;
 	char identity[128];
 };
@@ -99,7 +102,8 @@ static int mlp_read_rest(struct mlp *p, const cJSON *config, struct nn_error *er
 	if (!(p->norm_eps >= 0 && p->norm_eps < 1))
 		nn_fail(error, -EINVAL, "config.json: projector_layernorm_eps is out of range.");
 	p->merge = merge < 0 ? MOSAIC_FLAT : (enum mosaic_merge)merge;
-	return error->code;
+	p->row_tokens = !strcmp(nn_config_string(nn_config_object(config, "vision_config"), "model_type", ""), "pixtral");
+	return error->code ? error->code : merge_load(&p->merge_patches, &l, config, p->maps > 1 ? 0 : in);
 }
 
 static int mlp_read(struct mlp *p, const char *path, struct nn_error *error)
@@ -155,6 +159,23 @@ static int mlp_info(void *connector, struct percept_connector_info *info)
 	return 0;
 }
 
+/* Pixtral: each row of patches, and a token for its end or the picture's. */
+static int mlp_rows(struct percept_call *call, uint32_t rows, uint32_t cols, uint32_t each, struct percept_embeddings *e)
+{
+	struct percept_piece *pieces = percept_alloc(call, 2 * (size_t)rows * sizeof(*pieces));
+
+	if (!pieces)
+		return percept_fail(call, -ENOMEM, "Memory is out.");
+	for (uint32_t i = 0; i < rows; i++) {
+		pieces[2 * i] = (struct percept_piece){ .kind = PERCEPT_PIECE_ROWS, .first = i * cols, .count = cols };
+		pieces[2 * i + 1] = (struct percept_piece){ .kind = PERCEPT_PIECE_TEXT,
+							    .text = (i + 1) % each ? "[IMG_BREAK]" : "[IMG_END]" };
+	}
+	e->n_pieces = 2 * rows;
+	e->pieces = pieces;
+	return 0;
+}
+
 static int mlp_plan(struct percept_call *call, void *connector, const struct percept_layout *layout,
 		    struct percept_embeddings *e)
 {
@@ -162,12 +183,15 @@ static int mlp_plan(struct percept_call *call, void *connector, const struct per
 
 	if (layout->dim != p->in_dim)
 		return percept_fail(call, -EINVAL, "The projector takes features of %u values and was given %u.", p->in_dim, layout->dim);
-	const uint32_t n = mosaic_order(p->merge, layout, NULL);
+	struct percept_layout merged = *layout;
+	const uint32_t n = merge_layout(&p->merge_patches, &merged) ? 0 : mosaic_order(p->merge, &merged, NULL);
 
 	if (!n)
 		return percept_fail(call, -EINVAL, "%u pieces of %u feature rows are out of range, or no grid of %u x %u tiles.",
 				    layout->items, layout->tokens, layout->grid_rows, layout->grid_cols);
 	*e = (struct percept_embeddings){ .size = sizeof(*e), .n = n, .dim = (uint32_t)p->w[p->depth - 1]->rows };
+	if (p->row_tokens && merged.rows && merged.cols && (uint64_t)merged.items * merged.rows * merged.cols == n)
+		return mlp_rows(call, merged.items * merged.rows, merged.cols, merged.rows, e);
 	return 0;
 }
 
@@ -183,7 +207,7 @@ static struct nn_tensor mlp_input(struct nn *c, const struct mlp *p, const struc
 	const size_t n = (size_t)f->layout.items * f->layout.tokens, dim = p->in_dim;
 
 	if (p->maps == 1 && !p->norm_w)
-		return nn_view((float *)f->data, n, dim);
+		return merge_forward(c, &p->merge_patches, nn_view((float *)f->data, n, dim), &f->layout);
 	struct nn_tensor x = nn_new(c, n, p->maps * dim);
 
 	for (size_t i = 0; x.data && i < n * p->maps; i++) {
@@ -242,8 +266,11 @@ static int mlp_connect(struct percept_call *call, void *connector, const struct 
 		nn_begin(&c, call, arena);
 		struct nn_tensor y = mlp_forward(&c, call, p, mlp_input(&c, p, f));
 
+		struct percept_layout merged = f->layout;
+
+		merge_layout(&p->merge_patches, &merged);
 		if (!c.error)
-			mlp_arrange(&c, p, &f->layout, y, e, data);
+			mlp_arrange(&c, p, &merged, y, e, data);
 	}
 	e->data = data;
 	nn_arena_free(arena);

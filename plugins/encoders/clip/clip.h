@@ -98,6 +98,7 @@ struct turns {
 	int on, half;                     /* half: pairs are (i, i + head_dim / 2), else neighbours */
 	int across;                       /* columns first */
 	float base, offset;
+	float between;                    /* 0.5: the second axis has the bands between those of the first (Pixtral) */
 	uint32_t rows, cols;              /* the grid that places are scaled to; 0: as they are */
 };
 
@@ -118,6 +119,7 @@ struct vision {
 	int channels_last;                /* the patches' matrix has its columns as (row, column, channel) */
 	int pools;                        /* it has a vector of the whole picture */
 	struct turns turns;
+	uint32_t merge;                   /* patches that become one row later, a side: pictures are whole blocks of them; 0: 1 */
 	struct nn_image_processor processor;
 	uint32_t n_prefix;                /* rows in front of the patches: class token, registers */
 	const float *prefix;              /* (n_prefix, d_model), with their positions */

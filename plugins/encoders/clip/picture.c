@@ -11,7 +11,7 @@ static uint32_t picture_tokens(const struct vision *v, uint32_t width, uint32_t 
 
 struct nn_tiles_ask picture_ask(const struct vision *v, const struct percept_media *m)
 {
-	if (v->flexible)
+	if (v->flexible || v->merge)
 		return (struct nn_tiles_ask){ .detail = m->detail, .pixels = (uint64_t)m->max_tokens * v->patch * v->patch };
 	return (struct nn_tiles_ask){ .detail = m->detail, .pieces = m->max_tokens / picture_tokens(v, v->image_size, v->image_size) };
 }

@@ -11,13 +11,13 @@ static float turns_place(const struct turns *t, uint32_t i, uint32_t n, uint32_t
 	return trained ? at / (float)n * (float)trained : at;
 }
 
-/* One patch's angles: a half for each axis. */
+/* One patch's angles: a half for each axis, which has n bands. */
 static void turns_row(const struct turns *t, const float *bands, uint32_t n, float y, float x, float *cosine, float *sine)
 {
 	const float first = t->across ? x : y, second = t->across ? y : x;
 
 	for (uint32_t i = 0; i < 2 * n; i++) {
-		const float angle = (i < n ? first : second) * bands[i % n];
+		const float angle = (i < n ? first : second) * bands[i];
 
 		cosine[i] = cosf(angle);
 		sine[i] = sinf(angle);
@@ -32,12 +32,12 @@ const struct nn_rotary *turns_of(struct nn *c, const struct vision *v, uint32_t 
 	struct nn_rotary *r = t->on ? nn_memory(c, 1, sizeof(*r)) : NULL;
 	struct nn_tensor cosine = r ? nn_new(c, n * each, half) : (struct nn_tensor){ 0 };
 	struct nn_tensor sine = r ? nn_new(c, n * each, half) : (struct nn_tensor){ 0 };
-	float *bands = r ? nn_memory(c, quarter, sizeof(*bands)) : NULL;
+	float *bands = r ? nn_memory(c, half, sizeof(*bands)) : NULL;
 
 	if (!cosine.data || !sine.data || !bands)
 		return NULL;
-	for (uint32_t i = 0; i < quarter; i++)
-		bands[i] = 1 / powf(t->base, (float)i / (float)quarter);
+	for (uint32_t i = 0; i < 2 * quarter; i++)
+		bands[i] = 1 / powf(t->base, ((float)(i % quarter) + (i < quarter ? 0 : t->between)) / (float)quarter);
 	for (size_t i = 0; i < cosine.rows; i++) {
 		float *cos_row = cosine.data + i * half, *sin_row = sine.data + i * half;
 		const uint32_t at = (uint32_t)(i % each);

@@ -216,6 +216,11 @@ static int vision_processor(struct vision *v, struct nn_checkpoint *cp, const cJ
 	if (v->flexible && !error->code && v->processor.flex_patch != v->patch)
 		return nn_fail(error, -EINVAL, "preprocessor_config.json: patches of %u pixels are not config.json's, of %u.",
 			       v->processor.flex_patch, v->patch);
+	if (v->merge && !error->code && v->processor.native.patch != v->patch)
+		return nn_fail(error, -EINVAL, "preprocessor_config.json: patches of %u pixels are not config.json's, of %u.",
+			       v->processor.native.patch, v->patch);
+	if (v->merge)
+		v->processor.native.merge = v->merge;
 	return error->code;
 }
 
