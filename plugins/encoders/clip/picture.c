@@ -79,5 +79,11 @@ uint32_t picture_tokens_most(const struct vision *v)
 {
 	if (v->flexible)
 		return NN_FLEX_MOST * v->processor.flex_patches;
+	if (v->merge) {
+		const uint32_t window = v->patch * v->merge;
+
+		return picture_tokens(v, (v->processor.width + window - 1) / window * window,
+				      (v->processor.height + window - 1) / window * window);
+	}
 	return nn_tiles_most(&v->processor) * picture_tokens(v, v->image_size, v->image_size);
 }
