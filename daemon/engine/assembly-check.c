@@ -95,6 +95,20 @@ static int assembly_learn_connector(struct assembly *assembly, struct lane *lane
 	return 0;
 }
 
+static int assembly_learn_expert(struct lane *lane, const struct part *part, struct call *call, struct wire_error *error)
+{
+	lane->expert = part;
+	lane->expert_ops = part->plugin.api->ops;
+	lane->expert_info = (struct percept_expert_info){.size = sizeof(lane->expert_info)};
+	int r = lane->expert_ops->info(part->instance, &lane->expert_info);
+
+	if (r)
+		return call_failed(call, r, "describe itself", error);
+	if (!lane->expert_info.modalities)
+		return call_broken(call, error, "info() says that it takes no kind of media");
+	return 0;
+}
+
 int assembly_refuse_fusion(const struct assembly *assembly, const struct part *part, const struct percept_fusion_info *info,
 			   struct wire_error *error)
 {
@@ -146,8 +160,9 @@ int assembly_learn(struct assembly *assembly, const struct part *part, struct ca
 		return assembly_learn_connector(assembly, lane, part, call, error);
 	if (lane && strcmp(what, "connector") == 0 && kind == PERCEPT_FUSION)
 		return assembly_learn_fusion(assembly, part, call, error);
-	if ((decoder && kind == PERCEPT_REMOTE) || (lane && strcmp(what, "expert") == 0 && kind == PERCEPT_EXPERT) ||
-	    (lane && strcmp(what, "generator") == 0 && kind == PERCEPT_GENERATOR))
+	if (lane && strcmp(what, "expert") == 0 && kind == PERCEPT_EXPERT)
+		return assembly_learn_expert(lane, part, call, error);
+	if ((decoder && kind == PERCEPT_REMOTE) || (lane && strcmp(what, "generator") == 0 && kind == PERCEPT_GENERATOR))
 		return wire_error_set(error, WIRE_PARAMS, "Plugin %s is a%s %s; this version does not run one as %s of an assistant.",
 				      part->plugin.api->name, kind == PERCEPT_ENCODER || kind == PERCEPT_EXPERT ? "n" : "",
 				      loader_kind_name(kind), part->role);
@@ -164,6 +179,9 @@ static int assembly_check_lane(const struct assembly *assembly, size_t i, struct
 		return wire_error_set(error, WIRE_PARAMS, "Assistant %s has %s.%s but no %s.%s: it needs both, or neither.",
 				      assembly->name, text_media_names[i], e ? "encoder" : "connector", text_media_names[i],
 				      e ? "connector" : "encoder");
+	if (lane->expert && !(lane->expert_info.modalities & (uint32_t)(PERCEPT_IMAGE << i)))
+		return wire_error_set(error, WIRE_PARAMS, "Expert %s of %s does not take %s input.", lane->expert->plugin.api->name,
+				      assembly_model(lane->expert), text_media_names[i]);
 	if (!e)
 		return 0;
 	if (!(lane->encoder_info.modalities & (uint32_t)(PERCEPT_IMAGE << i)))

@@ -13,6 +13,8 @@
 /* Beside the running requests: finished ones whose rows may serve as somebody's prefix. */
 #define ASSEMBLY_KEPT 32
 #define ASSEMBLY_RUNNING 64
+/* What an expert's text becomes, where nothing is configured. */
+#define ASSEMBLY_TEMPLATE "{text}\\n"
 
 static const char *assembly_text_of(const cJSON *object, const char *name)
 {
@@ -74,6 +76,30 @@ static void assembly_add_context(const struct assembly_ops *ops, cJSON *row, uin
 			cJSON_AddNumberToObject(options, "context", context);
 }
 
+/* The template in the configuration, where \\n stands for a line feed. It is the engine's option, not the expert's own. */
+static int assembly_take_template(struct part *part, cJSON *row, struct wire_error *error)
+{
+	cJSON *options = cJSON_GetObjectItemCaseSensitive(row, "options");
+	cJSON *item = cJSON_DetachItemFromObjectCaseSensitive(options, "template");
+	const char *text = cJSON_IsString(item) ? item->valuestring : ASSEMBLY_TEMPLATE;
+	char *to = part->template = strdup(text);
+
+	for (const char *at = text; to && *at; at++) {
+		const int feed = at[0] == '\\' && at[1] == 'n';
+
+		*to++ = feed ? '\n' : *at;
+		at += feed;
+	}
+	if (to)
+		*to = '\0';
+	if (!to)
+		wire_error_set(error, WIRE_INTERNAL, "Memory is out.");
+	else if (!strstr(part->template, "{text}"))
+		wire_error_set(error, WIRE_PARAMS, "The template of %s has no {text}: that is where what the expert reads goes.", part->role);
+	cJSON_Delete(item);
+	return error->code;
+}
+
 static int assembly_load_plugin(struct part *part, const char *name, const cJSON *resolved, const char *program,
 				struct wire_error *error)
 {
@@ -109,6 +135,8 @@ static int assembly_open_part(struct assembly *assembly, cJSON *row, const cJSON
 
 	if (strcmp(part->role, "decoder") == 0)
 		assembly_add_context(ops, row, assembly->context);
+	if (part->plugin.api->kind == PERCEPT_EXPERT && assembly_take_template(part, row, error))
+		return error->code;
 	r = options_parse(part->plugin.api->name, ops->options, ops->n_options, cJSON_GetObjectItemCaseSensitive(row, "options"),
 			  &part->options, error);
 	if (r)
@@ -205,6 +233,7 @@ void assembly_close(struct assembly *assembly)
 		loader_close(&part->plugin);
 		free(part->role);
 		free(part->model);
+		free(part->template);
 	}
 	free(assembly->parts);
 	free(assembly->name);
@@ -223,7 +252,7 @@ cJSON *assembly_describe(const struct assembly *assembly)
 		cJSON_AddItemToArray(inputs, cJSON_CreateString("text"));
 	cJSON_AddItemToArray(outputs, cJSON_CreateString(assembly->decoder ? "text" : "embedding"));
 	for (size_t i = 0; i < TEXT_MEDIA; i++)
-		if (assembly->lanes[i].encoder) {
+		if (assembly->lanes[i].encoder || assembly->lanes[i].expert) {
 			cJSON_AddItemToArray(inputs, cJSON_CreateString(text_media_names[i]));
 			token |= assembly->lanes[i].connector != NULL;
 		}
@@ -259,6 +288,7 @@ uint64_t assembly_weight_bytes(const struct assembly *assembly)
 	uint64_t bytes = assembly->info.weight_bytes;
 
 	for (size_t i = 0; i < TEXT_MEDIA; i++)
-		bytes += assembly->lanes[i].encoder_info.weight_bytes + assembly->lanes[i].connector_info.weight_bytes;
+		bytes += assembly->lanes[i].encoder_info.weight_bytes + assembly->lanes[i].connector_info.weight_bytes +
+			 assembly->lanes[i].expert_info.weight_bytes;
 	return bytes;
 }

@@ -14,19 +14,23 @@
 /* One opened plugin. */
 struct part {
 	char *role, *model; /* model may be NULL */
+	char *template;     /* of an expert: what enters the prompt, its text in each place of "{text}"; else NULL */
 	struct plugin plugin;
 	struct options options;
 	void *instance;
 };
 
-/* How one kind of media gets into the prompt; encoder NULL: it cannot. connector NULL: only embeddings are made of it. */
+/* How one kind of media gets into the prompt: through encoder and connector, as an expert's text, or both; neither: it cannot.
+ * Without connector and expert only embeddings are made of it. */
 struct lane {
-	const struct part *encoder, *connector;
+	const struct part *encoder, *connector, *expert;
 	const struct percept_encoder *encoder_ops;
 	const struct percept_connector *connector_ops;
+	const struct percept_expert *expert_ops;
 	struct percept_encoder_info encoder_info;
 	int takes_text; /* the encoder puts text beside its pooled vectors */
 	struct percept_connector_info connector_info;
+	struct percept_expert_info expert_info;
 };
 
 /* Read-only once open. */

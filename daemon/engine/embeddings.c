@@ -19,6 +19,7 @@ void embeddings_fini(struct embeddings *embeddings)
 	free(embeddings->pieces);
 	free(embeddings->data);
 	free(embeddings->positions);
+	free(embeddings->told);
 	*embeddings = (struct embeddings){0};
 }
 

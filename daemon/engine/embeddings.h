@@ -13,6 +13,8 @@ struct embeddings {
 	struct percept_piece *pieces; /* at least one if n > 0 */
 	int32_t *positions; /* [n][4] or NULL */
 	uint32_t position_span;
+	char *told;       /* an expert's text as it enters the prompt, behind the rows; NULL: there was none */
+	float confidence; /* of that text, 0..1; negative: unknown */
 	size_t bytes; /* of all together */
 };
 void embeddings_fini(struct embeddings *embeddings);

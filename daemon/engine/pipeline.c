@@ -198,7 +198,7 @@ static void pipeline_wake(struct engine *engine, struct cache_entry *entry)
 		struct item *item = &request->items[request->next_item];
 
 		request->where = REQUEST_ON_LOOP;
-		if (entry->state != CACHE_FILLING && entry->embeddings.n_pieces) {
+		if (entry->state != CACHE_FILLING && (entry->embeddings.n_pieces || entry->embeddings.told)) {
 			item->cached = 1;
 			pipeline_next_item(request);
 			continue;

@@ -26,6 +26,8 @@ int stage_encode(struct request *request, struct item *item, struct call *call, 
 /* Features to embeddings: request->made. */
 int stage_connect(struct request *request, struct item *item, const struct percept_features *features, struct call *call,
 		  struct wire_error *error);
+/* What the lane's expert reads, in its template: request->made.told. */
+int stage_expert(struct request *request, struct item *item, struct call *call, struct wire_error *error);
 /* Only the counts, where the plugins can tell them without the work: request->made without data; -ENOTSUP if they cannot. */
 int stage_plan(struct request *request, struct item *item, struct call *call, struct wire_error *error);
 /* embedding.create in the encoder's space: request->vector. */

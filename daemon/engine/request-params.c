@@ -146,7 +146,10 @@ static int request_find_lane(const struct request_reading *reading, const struct
 	const struct assembly *assembly = &reading->request->engine->assembly;
 
 	for (size_t i = 0; i < TEXT_MEDIA; i++)
-		if (strcmp(media->kind, text_media_names[i]) == 0 && assembly->lanes[i].encoder) {
+		/* An expert gives text: no vectors, and nothing to look at. */
+		if (strcmp(media->kind, text_media_names[i]) == 0 &&
+		    (assembly->lanes[i].encoder || (assembly->lanes[i].expert && reading->request->kind != REQUEST_EMBEDDING &&
+						   reading->request->kind != REQUEST_LOOK))) {
 			*lane = i;
 			return 0;
 		}
@@ -173,8 +176,8 @@ static int request_read_detail(const struct request_reading *reading, const stru
 	if (item->media.detail == PERCEPT_DETAIL_AUTO || lane->encoder_info.details & (1u << item->media.detail))
 		return 0;
 	snprintf(path, sizeof(path), "%.200s.detail", media->path);
-	return wire_error_path(reading->error, path, "is %s, but encoder %s knows no such difference; leave it away", detail,
-			       lane->encoder->plugin.api->name);
+	return wire_error_path(reading->error, path, "is %s, but %s %s knows no such difference; leave it away", detail,
+			       lane->encoder ? "encoder" : "expert", (lane->encoder ? lane->encoder : lane->expert)->plugin.api->name);
 }
 
 static uint32_t request_hop_number(const cJSON *hop, const char *name, uint32_t fallback)

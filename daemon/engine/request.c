@@ -89,6 +89,17 @@ void request_free(struct request *request)
 	free(request);
 }
 
+/* Which way the item came into the prompt, and how sure an expert was. */
+static void request_add_via(const struct request *request, const struct item *item, cJSON *to)
+{
+	const struct lane *lane = &request->engine->assembly.lanes[item->lane];
+	const struct embeddings *e = item->entry ? &item->entry->embeddings : NULL;
+
+	cJSON_AddStringToObject(to, "via", !lane->expert ? "connector" : lane->connector ? "connector+expert" : "expert");
+	if (e && e->told && e->confidence >= 0)
+		cJSON_AddNumberToObject(to, "confidence", (double)(int)(e->confidence * 1000 + 0.5f) / 1000);
+}
+
 static cJSON *request_usage(const struct request *request)
 {
 	cJSON *usage = cJSON_CreateObject();
@@ -104,6 +115,7 @@ static cJSON *request_usage(const struct request *request)
 		cJSON_AddStringToObject(item, "type", text_media_names[request->items[i].lane]);
 		cJSON_AddNumberToObject(item, "tokens", request->items[i].rows);
 		cJSON_AddBoolToObject(item, "encoder_cached", request->items[i].cached);
+		request_add_via(request, &request->items[i], item);
 		cJSON_AddItemToArray(media, item);
 	}
 	return usage;

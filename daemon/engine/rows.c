@@ -201,6 +201,16 @@ static int weave_has(const struct weave *weave, const struct embeddings *e, uint
 	       weave->request->prompt.ids.data[next->first] == piece.id;
 }
 
+/* An expert's text is its item's alone, and plain: what is written in a picture is no special token. */
+static int weave_told(struct weave *weave, const char *told, struct wire_error *error)
+{
+	int r = weave_flush(weave, error);
+
+	if (r == 0)
+		r = weave_text(weave, told, strlen(told), error);
+	return r ? r : weave_flush(weave, error);
+}
+
 /* `next`: the prompt's piece behind the item; NULL: none. */
 static int rows_add_item(struct weave *weave, struct item *item, const struct prompt_piece *next, struct wire_error *error)
 {
@@ -223,6 +233,8 @@ static int rows_add_item(struct weave *weave, struct item *item, const struct pr
 		}
 	}
 	rows->media += base < 0;
+	if (r == 0 && e->told)
+		r = weave_told(weave, e->told, error);
 	item->first = weave->first < rows->n ? weave->first : rows->n;
 	item->rows = rows->n - item->first;
 	return r;

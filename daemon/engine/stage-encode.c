@@ -45,18 +45,23 @@ static int stage_keep_layout(struct look_image *image, const struct percept_layo
 int stage_encode(struct request *request, struct item *item, struct call *call, struct wire_error *error)
 {
 	struct look_image *seen = request->look ? &request->look->images[item - request->items] : NULL;
+	const struct lane *lane = stage_lane(request, item);
 	struct percept_features features;
+	int r = 0;
 
+	request->times.encode_item = request->times.connect_item = 0;
 	if (seen)
 		call_observe(call, look_on_encoder, seen);
-	int r = stage_encode_item(request, item, call, &features, error);
-
+	if (lane->encoder)
+		r = stage_encode_item(request, item, call, &features, error);
 	call_observe(call, NULL, NULL);
 	if (seen && r == 0)
 		r = stage_keep_layout(seen, &features.layout, error);
-	if (r || request_stopped(request) || !stage_lane(request, item)->connector)
-		return r;
-	return stage_connect(request, item, &features, call, error);
+	if (lane->connector && r == 0 && !request_stopped(request))
+		r = stage_connect(request, item, &features, call, error);
+	if (lane->expert && r == 0 && !request_stopped(request))
+		r = stage_expert(request, item, call, error);
+	return r;
 }
 
 int stage_plan(struct request *request, struct item *item, struct call *call, struct wire_error *error)
@@ -65,7 +70,8 @@ int stage_plan(struct request *request, struct item *item, struct call *call, st
 	struct percept_layout layout = {.size = sizeof(layout)};
 	struct percept_embeddings answer = {.size = sizeof(answer)};
 
-	if (!lane->encoder_ops->plan || !lane->connector_ops->plan)
+	/* How many words an expert will say nobody knows. */
+	if (lane->expert || !lane->encoder_ops->plan || !lane->connector_ops->plan)
 		return -ENOTSUP;
 	call_reset(call, lane->encoder->plugin.api->name);
 	int r = lane->encoder_ops->plan(&call->base, lane->encoder->instance, &item->media, &layout);

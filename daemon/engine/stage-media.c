@@ -21,6 +21,11 @@ static size_t stage_media_bytes(const struct percept_media *media)
 	return bytes;
 }
 
+static const char *stage_part_name(const struct part *part)
+{
+	return part ? part->plugin.api->name : NULL;
+}
+
 /* What else than the pixels decides what comes of them. */
 static int stage_media_name(struct request *request, struct item *item)
 {
@@ -28,9 +33,9 @@ static int stage_media_name(struct request *request, struct item *item)
 	const struct lane *lane = &request->engine->assembly.lanes[item->lane];
 	const uint64_t numbers[] = {m->modality, m->format, m->frames, m->width, m->height, m->channels, m->detail, m->max_tokens,
 				    m->samples, (uint64_t)(m->rate_hz * 1000)};
-	const char *connector = lane->connector ? lane->connector->plugin.api->name : NULL;
-	const char *texts[] = {lane->encoder->plugin.api->name, lane->encoder_info.identity, connector,
-			       lane->connector_info.identity, lane->connector_info.needs_text ? request->instruction : NULL};
+	const char *texts[] = {stage_part_name(lane->encoder), lane->encoder_info.identity, stage_part_name(lane->connector),
+			       lane->connector_info.identity, lane->connector_info.needs_text ? request->instruction : NULL,
+			       stage_part_name(lane->expert), lane->expert_info.identity, lane->expert ? lane->expert->template : NULL};
 	struct nn_digest *digest = nn_digest_new();
 
 	if (!digest)

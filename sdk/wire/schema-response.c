@@ -113,6 +113,9 @@ static const struct wire_field usage_media_members[] = {
 	{.name = "type", .type = WIRE_STRING, .required = 1, .choices = "image|audio|video"},
 	COUNT("tokens"),
 	{.name = "encoder_cached", .type = WIRE_BOOL, .required = 1},
+	{.name = "via", .type = WIRE_STRING, .required = 1, .choices = "connector|expert|connector+expert",
+	 .help = "which way the item came into the prompt"},
+	{.name = "confidence", .type = WIRE_NUMBER, .help = "of the expert's text, 0 to 1, where it says"},
 	{0},
 };
 static const struct wire_field usage_media = {.type = WIRE_OBJECT, .items = usage_media_members};

@@ -59,7 +59,7 @@ def assemblies():
         ([encoder, part("image.connector", "fuser"), llama], -32602, ["Connector fuser", "3 values", "decoder causal", "192"]),
         ([encoder, part("image.connector", "fuser192"), llama], -32602, ["Connector fuser192", "fuses features inside decoder causal"]),
         ([part("decoder", "far")], -32602, ["Plugin far is a remote", "does not run"]),
-        ([decoder, part("image.expert", "reader")], -32602, ["Plugin reader is an expert", "does not run", "image.expert"]),
+        ([decoder, part("image.encoder", "reader")], -32602, ["Plugin reader is an expert and cannot be image.encoder"]),
         ([decoder, part("audio.generator", "maker")], -32602, ["Plugin maker is a generator", "does not run"]),
         ([decoder, part("image.expert", "maker")], -32602, ["Plugin maker is a generator and cannot be image.expert"]),
         ([decoder, part("audio.encoder", "good"), part("audio.connector", "joiner")], -32602, ["Encoder good", "audio"]),
@@ -93,7 +93,7 @@ def failures():
     t.ok(first["output_text"].count("#") == 4 and first["output_text"].endswith("hi"), "media enter the prompt in order", first)
     t.ok(not first["usage"]["media"][0]["encoder_cached"] and second["usage"]["media"][0]["encoder_cached"] and
          second["output_text"] == first["output_text"], "the second time the embeddings come from the cache", second)
-    t.ok(first["usage"]["media"] == [{"type": "image", "tokens": 4, "encoder_cached": False}], "counts the item's tokens", first)
+    t.ok(first["usage"]["media"] == [{"type": "image", "tokens": 4, "encoder_cached": False, "via": "connector"}], "counts the item's tokens", first)
     count = ask(20, method="token.count")["result"]
     t.ok(count == {"tokens": 6, "by_item": [6]}, "token.count counts media and text", count)
     embedding = e.ask([message(image(0))], [(20, 2, bytes(120))], method="embedding.create", space="encoder")

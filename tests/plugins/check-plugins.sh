@@ -26,7 +26,9 @@ for plugin in "$build"/plugins/.libs/*.so; do
 	qformer.so) model=tests/goldens/conn_blip2_qformer ;;
 	*) model=models/tiny-llava ;;
 	esac
-	if "$build/percept" check --model "$top/$model" "$plugin" >"$log" 2>&1; then
+	# Tesseract's languages are no model's.
+	[ "${plugin##*/}" != ocr.so ] || model=
+	if "$build/percept" check ${model:+--model "$top/$model"} "$plugin" >"$log" 2>&1; then
 		echo "ok $n - ${plugin##*/} keeps the contract"
 	else
 		echo "not ok $n - ${plugin##*/} keeps the contract"
