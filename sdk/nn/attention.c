@@ -5,6 +5,7 @@
  * all blocks of a row or one. Milakov and Gimelshein 2018 give the joining.
  */
 #include "sdk/nn/attention.h"
+#include "sdk/nn/dense.h"
 
 #include <errno.h>
 #include <math.h>
@@ -242,6 +243,14 @@ static void **attention_pages(struct nn *c, const struct nn_page_shape *shape, s
 	return pages;
 }
 
+/* No more than tiles of BF16 can do. */
+static int attention_is_plain(const struct attention *a)
+{
+	const struct nn_attention *how = a->how;
+
+	return !(how->softcap > 0) && !how->slopes && !how->relative && a->keys && attention_fits(a);
+}
+
 struct nn_tensor nn_attention(struct nn *c, struct nn_tensor q, struct nn_tensor k, struct nn_tensor v,
 			      const struct nn_attention *how)
 {
@@ -262,6 +271,10 @@ struct nn_tensor nn_attention(struct nn *c, struct nn_tensor q, struct nn_tensor
 	shape.dv = (uint32_t)(v.cols / how->kv_heads);
 	/* The result lies before the pages, which are given back. */
 	a.out = nn_new(c, q.rows, (size_t)how->heads * shape.dv);
+	if (how->compute == NN_COMPUTE_BF16 && attention_is_plain(&a)) {
+		dense_attention(c, a.out, (const struct nn_tensor[]){ q, k, v }, how);
+		return c->error ? (struct nn_tensor){ 0 } : a.out;
+	}
 	struct nn_arena_mark mark = nn_arena_mark(c->arena);
 	void **pages = attention_pages(c, &shape, k, v);
 	void *const *list = pages;

@@ -36,6 +36,7 @@ struct nn_checkpoint {
 	struct nn_weight **all, **by_name;
 	size_t n;
 	uint64_t bytes;
+	enum nn_compute compute; /* what weights are packed for */
 	struct nn_arena *arena; /* converted and packed weights */
 	char identity[NN_DIGEST_HEX];
 	struct nn_mmproj mmproj;  /* of a picture tower's GGUF file; else zero */

@@ -367,6 +367,11 @@ struct nn_weight *nn_checkpoint_weight(struct nn_checkpoint *cp, const char *nam
 	return found ? *found : cp->view ? checkpoint_mmproj_weight(cp, name) : NULL;
 }
 
+void nn_checkpoint_compute(struct nn_checkpoint *cp, enum nn_compute how)
+{
+	cp->compute = how;
+}
+
 void *nn_checkpoint_alloc(struct nn_checkpoint *cp, size_t bytes)
 {
 	return nn_arena_alloc(cp->arena, bytes);

@@ -35,6 +35,7 @@ struct nn_weight {
 	const void *packed; /* set by nn_weight_pack: a layout that a kernel gains by; NULL: none */
 	size_t packed_bytes;
 	const struct quant_format *codes; /* set by nn_weight_pack_codes: what the packed layout consists of; NULL: floats */
+	const uint16_t *halves; /* set by nn_weight_pack_as: BF16 in panels (dense.h); NULL: not so packed */
 	const float *f32;   /* set by nn_weight_f32; NULL: not yet */
 	uint32_t file;      /* which of the checkpoint's files */
 	uint32_t reserved;
@@ -66,6 +67,12 @@ struct nn_weight *nn_checkpoint_weight(struct nn_checkpoint *checkpoint, const c
 /* For listings: tensors in file order. */
 size_t nn_checkpoint_count(const struct nn_checkpoint *checkpoint);
 struct nn_weight *nn_checkpoint_at(struct nn_checkpoint *checkpoint, size_t index);
+
+/* How encoders and connectors compute their products: in f32, or with both sides rounded to BF16 (8 bits of precision) and sums in
+ * f32, which processors with AVX512_BF16 or AMX do several times faster. FAST: BF16 for weights that are large enough to gain by it. */
+enum nn_compute { NN_COMPUTE_F32, NN_COMPUTE_BF16, NN_COMPUTE_FAST };
+/* What nn_weight_pack packs for from now on; else f32. */
+void nn_checkpoint_compute(struct nn_checkpoint *checkpoint, enum nn_compute how);
 
 /* Loading a part: `prefixes` (NULL-terminated) are tried in order before each name, so that published names,
  * transformers 5 names and bundles all load; NULL: names are whole. The first failure is kept in *error (which may

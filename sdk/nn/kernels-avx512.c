@@ -41,9 +41,9 @@ enum { TILE_ROWS = 12 };
 
 #include "sdk/nn/kernels-body.inc"
 
-const struct nn_kernels kernels_avx512vnni = KERNELS_SET("avx512vnni", kernels_vnni_usable, &quant_vnni);
-const struct nn_kernels kernels_avx512bf16 = KERNELS_SET("avx512bf16", kernels_bf16_usable, &quant_vnni);
-const struct nn_kernels kernels_amx = KERNELS_SET("amx", kernels_amx_usable, &quant_amx);
+const struct nn_kernels kernels_avx512vnni = KERNELS_SET("avx512vnni", kernels_vnni_usable, &quant_vnni, &kernel_dense);
+const struct nn_kernels kernels_avx512bf16 = KERNELS_SET("avx512bf16", kernels_bf16_usable, &quant_vnni, &dense_avx512bf16);
+const struct nn_kernels kernels_amx = KERNELS_SET("amx", kernels_amx_usable, &quant_amx, &dense_amx);
 
 #ifdef __clang__
 #pragma clang attribute pop

@@ -118,6 +118,8 @@ int nn_weight_pack(struct nn_checkpoint *cp, struct nn_weight *w, struct nn_erro
 {
 	if (!w || w->packed)
 		return 0;
+	if (cp->compute != NN_COMPUTE_F32)
+		return nn_weight_pack_as(cp, w, cp->compute, error);
 	if (!nn_weight_usable(w))
 		return nn_fail(error, -EINVAL, "%s: tensor \"%s\" is not of a float type.", nn_checkpoint_path(cp), w->name);
 	size_t bytes = linear_packed_bytes(w);
@@ -405,6 +407,11 @@ struct nn_tensor nn_gemm(struct nn *c, struct nn_tensor x, const struct nn_weigh
 		return (struct nn_tensor){ 0 };
 	struct gemm g = { .kernels = kernels_of(c), .x = x, .w = w, .b = b };
 
+	if (w->halves) {
+		const struct nn_operand operand = nn_operand(c, x, NULL, w);
+
+		return nn_product(c, &operand, &(struct nn_product){ .w = w, .b = b });
+	}
 	if (gemm_own(&g))
 		return nn_linear(c, x, w, b);
 	g.y = nn_new(c, x.rows, w->rows);

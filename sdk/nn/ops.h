@@ -18,8 +18,8 @@ enum nn_activation { NN_IDENTITY, NN_RELU, NN_GELU_ERF, NN_GELU_TANH, NN_GELU_QU
 /* "gelu", "quick_gelu", "gelu_pytorch_tanh", "gelu_new", "silu", "swish", "relu" ...; -1 if unknown. */
 int nn_activation_named(const char *name);
 
-/* Repacks a (N, K) weight for nn_linear's kernels, once, at load; the copy belongs to the checkpoint. NULL weight: 0. An
- * unpacked weight works too, but is packed at each use. */
+/* Repacks a (N, K) weight for the kernels of nn_linear or, as nn_checkpoint_compute() says, of nn_gemm, once, at load; the copy belongs
+ * to the checkpoint. NULL weight: 0. An unpacked weight works too, but is packed at each use. */
 int nn_weight_pack(struct nn_checkpoint *checkpoint, struct nn_weight *weight, struct nn_error *error);
 
 /* The same for products in integers, faster and half as exact as float16 would be: weights of block formats stay codes of 2 to
@@ -36,9 +36,42 @@ struct nn_tensor nn_linear(struct nn *c, struct nn_tensor x, const struct nn_wei
 enum { NN_LINEAR_MAX = 4 };
 void nn_linear_all(struct nn *c, struct nn_tensor x, uint32_t n, const struct nn_weight *const *w, const float *const *b,
 		   struct nn_tensor *y);
-/* nn_linear's result through OpenBLAS, where that knows the processor and the weight is not packed: for encoders and connectors, whose
- * items are computed whole. */
+/* nn_linear's result for encoders and connectors, whose items are computed whole: as nn_weight_pack_as packed the weight; of one that is
+ * not packed through OpenBLAS, where that knows the processor. */
 struct nn_tensor nn_gemm(struct nn *c, struct nn_tensor x, const struct nn_weight *w, const float *b);
+
+/* "f32", "bf16", and "fast": f32 where this processor does not gain by BF16; -1 if unknown. [any] */
+int nn_compute_named(const char *name);
+/* nn_weight_pack, for nn_gemm and nn_product, whatever nn_checkpoint_compute() said. */
+int nn_weight_pack_as(struct nn_checkpoint *checkpoint, struct nn_weight *weight, enum nn_compute how, struct nn_error *error);
+
+/* The left side of products: rows in f32, or in BF16 as tiles read them. Lives as long as the arena's mark. */
+struct nn_operand {
+	struct nn_tensor x;
+	uint16_t *halves; /* NULL: x */
+	size_t rows, cols;
+};
+/* A norm of rows: nn_layer_norm's or, with `rms`, nn_rms_norm's. */
+struct nn_operand_norm {
+	const float *w, *b;
+	float eps;
+	int rms;
+};
+/* What a product does: f(x w^T + b) * scale; b and scale [N] may be NULL. */
+struct nn_product {
+	const struct nn_weight *w;
+	const float *b;
+	enum nn_activation activate;
+	const float *scale;
+};
+/* x, or where norm is not NULL its norm, as products with `w` and weights that are packed alike take it. */
+struct nn_operand nn_operand(struct nn *c, struct nn_tensor x, const struct nn_operand_norm *norm, const struct nn_weight *w);
+/* (T,N). */
+struct nn_tensor nn_product(struct nn *c, const struct nn_operand *x, const struct nn_product *p);
+/* y (T,N) += the product. */
+void nn_product_add(struct nn *c, struct nn_tensor y, const struct nn_operand *x, const struct nn_product *p);
+/* The product as an operand for `next`. */
+struct nn_operand nn_product_operand(struct nn *c, const struct nn_operand *x, const struct nn_product *p, const struct nn_weight *next);
 
 /* (T,C) = x + y, new; and in place. */
 struct nn_tensor nn_add(struct nn *c, struct nn_tensor x, struct nn_tensor y);
@@ -99,6 +132,7 @@ struct nn_attention {
 	const float *relative;
 	const uint32_t *place;
 	uint32_t reach;
+	enum nn_compute compute; /* nn_attention only: NN_COMPUTE_BF16 rounds q, k, v and the weights of values to BF16 */
 };
 struct nn_tensor nn_attention(struct nn *c, struct nn_tensor q, struct nn_tensor k, struct nn_tensor v,
 			      const struct nn_attention *how);

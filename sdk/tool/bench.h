@@ -20,6 +20,8 @@ struct bench_plan {
 	const char *model; /* in a daemon of its own; NULL: the assistant of the running one */
 	struct bench_list threads, prefill, decode, context, batch;
 	unsigned runs; /* of each measurement; the median counts */
+	const char *encoder, *compute; /* a plugin's name: it alone is measured, on `model`; how it computes, or NULL */
+	unsigned side;                 /* of its square picture; 0: as usual */
 };
 
 /* Measured with all `threads` at once; 0 where memory was out. */
@@ -27,6 +29,7 @@ struct bench_machine {
 	uint32_t threads;
 	double read_gb_per_second;
 	double giga_multiply_adds;  /* f32, a second */
+	double giga_multiply_adds16; /* of BF16; 0: the processor has no instruction of its own for it */
 	double giga_multiply_adds8; /* of 8-bit integers; 0: the processor has no instruction of its own for it */
 	const char *vectors;        /* which instructions it was measured with */
 };
@@ -37,6 +40,13 @@ struct bench_cell {
 	double per_second; /* tokens of all streams; 0: it could not be measured */
 };
 
+/* Encodes of one picture by an encoder alone. */
+struct bench_encode {
+	unsigned threads, rows, items;
+	double seconds, least_seconds; /* the median, the shortest */
+	double multiply_adds;          /* of the transformer; 0: unknown */
+};
+
 struct bench_report {
 	struct bench_cell *prefill, *decode;
 	size_t n_prefill, n_decode;
@@ -44,12 +54,16 @@ struct bench_report {
 	size_t n_machines;
 	double first_token_ms, encode_ms; /* 0: not measured */
 	double memory_bytes;              /* of the assistant */
+	struct bench_encode encodes[BENCH_LIST]; /* one for each number of threads, where an encoder alone is measured */
+	size_t n_encodes;
 };
 
 /* Takes about a second. */
 void bench_machine(struct bench_machine *m, uint32_t threads);
 /* Measures what `plan` says and adds it to *report (freed by bench_report_fini). 0, or an exit code after saying why. */
 int bench_measure(struct tool *tool, const struct bench_plan *plan, struct bench_report *report);
+/* An encoder alone, in this process. 0, or an exit code after saying why. */
+int bench_encode(struct tool *tool, const struct bench_plan *plan, unsigned threads, struct bench_encode *result);
 void bench_report_fini(struct bench_report *report);
 /* A PNG file of random pixels that no cache has seen, by malloc; NULL when memory is out. */
 uint8_t *bench_picture(unsigned width, unsigned height, uint64_t seed, size_t *bytes);

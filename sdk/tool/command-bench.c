@@ -10,6 +10,8 @@ struct bench_values {
 	const char *threads, *prefill, *decode, *context, *batch;
 	struct tool_number runs;
 	int machine;
+	const char *encoder, *compute;
+	struct tool_number side;
 };
 
 #define BENCH_NUMBERS(name, member, help) {0, name, TOOL_TEXT, offsetof(struct bench_values, member), 0, 0, "N[,N]...", help, NULL}
@@ -21,6 +23,9 @@ static const struct tool_option bench_options[] = {
 	BENCH_NUMBERS("context", context, "tokens before the answer (else: 0,512,4096)"),
 	BENCH_NUMBERS("batch", batch, "requests at once (else: 1,2,4,8)"),
 	{0, "runs", TOOL_WHOLE, offsetof(struct bench_values, runs), 1, 64, "N", "of each measurement (else: 3)", NULL},
+	{0, "encoder", TOOL_TEXT, offsetof(struct bench_values, encoder), 0, 0, "PLUGIN", "measure this encoder alone, on MODEL", NULL},
+	{0, "compute", TOOL_TEXT, offsetof(struct bench_values, compute), 0, 0, "HOW", "its option compute: fast, bf16 or f32", NULL},
+	{0, "side", TOOL_WHOLE, offsetof(struct bench_values, side), 1, 16384, "N", "pixels of its square picture's side (else: 336)", NULL},
 	{0, "machine", TOOL_FLAG, offsetof(struct bench_values, machine), 0, 0, NULL, "measure the machine only", NULL},
 	{0},
 };
@@ -59,6 +64,9 @@ static int bench_plan(struct tool *tool, const struct bench_values *v, struct be
 		{&plan->batch, v->batch, "1,2,4,8", "batch", 1, BENCH_BATCH},
 	};
 	snprintf(threads, sizeof threads, cpus > 1 ? "1,%ld" : "1", cpus);
+	plan->encoder = v->encoder;
+	plan->compute = v->compute;
+	plan->side = v->side.set ? (unsigned)v->side.value : 0;
 	plan->runs = v->runs.set ? (unsigned)v->runs.value : 3;
 	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
 		int r = bench_read_list(tool, lists[i].list, lists[i].text ? lists[i].text : lists[i].usual, lists[i].name, lists[i].min,
@@ -101,6 +109,46 @@ static void bench_json_machines(cJSON *json, const char *name, const struct benc
 	}
 }
 
+/* The most that this machine multiplies in any type of floats. */
+static double bench_peak(const struct bench_machine *m)
+{
+	return m->giga_multiply_adds16 > m->giga_multiply_adds ? m->giga_multiply_adds16 : m->giga_multiply_adds;
+}
+
+static void bench_json_encodes(cJSON *json, const struct bench_report *r)
+{
+	cJSON *list = r->n_encodes ? cJSON_AddArrayToObject(json, "encode") : NULL;
+	for (size_t i = 0; i < r->n_encodes; i++) {
+		const struct bench_encode *e = &r->encodes[i];
+		cJSON *one = cJSON_CreateObject();
+		cJSON_AddItemToArray(list, one);
+		cJSON_AddNumberToObject(one, "threads", e->threads);
+		cJSON_AddNumberToObject(one, "rows", e->rows);
+		cJSON_AddNumberToObject(one, "encode_ms", e->seconds * 1e3);
+		cJSON_AddNumberToObject(one, "least_ms", e->least_seconds * 1e3);
+		if (e->multiply_adds > 0) {
+			cJSON_AddNumberToObject(one, "giga_flops", 2e-9 * e->multiply_adds / e->seconds);
+			cJSON_AddNumberToObject(one, "fraction_of_peak", 1e-9 * e->multiply_adds / e->seconds / bench_peak(&r->machines[i]));
+		}
+	}
+}
+
+static void bench_print_encodes(const struct bench_report *r)
+{
+	for (size_t i = 0; i < r->n_encodes; i++) {
+		const struct bench_encode *e = &r->encodes[i];
+		const struct bench_machine *m = &r->machines[i];
+		printf("%u thread%s: a picture of %u rows encoded in %.1f ms (at least %.1f ms)", e->threads, e->threads == 1 ? "" : "s", e->rows,
+		       e->seconds * 1e3, e->least_seconds * 1e3);
+		if (e->multiply_adds > 0)
+			printf(", %.1f GFLOPS: %.0f %% of the peak in f32", 2e-9 * e->multiply_adds / e->seconds,
+			       1e-7 * e->multiply_adds / e->seconds / m->giga_multiply_adds);
+		if (e->multiply_adds > 0 && m->giga_multiply_adds16 > 0)
+			printf(", %.0f %% in BF16", 1e-7 * e->multiply_adds / e->seconds / m->giga_multiply_adds16);
+		printf("\n");
+	}
+}
+
 static int bench_print_json(struct tool *tool, const struct bench_report *r, const char *model)
 {
 	cJSON *json = cJSON_CreateObject();
@@ -110,7 +158,9 @@ static int bench_print_json(struct tool *tool, const struct bench_report *r, con
 	bench_json_cells(json, "decode", r->decode, r->n_decode, 1);
 	bench_json_machines(json, "bandwidth_gb_per_second", r, offsetof(struct bench_machine, read_gb_per_second));
 	bench_json_machines(json, "giga_multiply_adds_per_second", r, offsetof(struct bench_machine, giga_multiply_adds));
+	bench_json_machines(json, "giga_multiply_adds_bf16_per_second", r, offsetof(struct bench_machine, giga_multiply_adds16));
 	bench_json_machines(json, "giga_multiply_adds_8_bit_per_second", r, offsetof(struct bench_machine, giga_multiply_adds8));
+	bench_json_encodes(json, r);
 	cJSON_AddStringToObject(json, "vectors", r->machines[0].vectors);
 	cJSON_AddNumberToObject(json, "memory_bytes", r->memory_bytes);
 	cJSON_AddNumberToObject(json, "first_token_ms", r->first_token_ms);
@@ -147,10 +197,13 @@ static int bench_print(const struct bench_report *r)
 		const struct bench_machine *m = &r->machines[i];
 		printf("%u thread%s: memory read at %.1f GB/s; multiply-adds %.1f G/s in f32", m->threads, m->threads == 1 ? "" : "s",
 		       m->read_gb_per_second, m->giga_multiply_adds);
+		if (m->giga_multiply_adds16 > 0)
+			printf(", %.1f G/s in BF16", m->giga_multiply_adds16);
 		if (m->giga_multiply_adds8 > 0)
 			printf(", %.1f G/s in 8 bits", m->giga_multiply_adds8);
 		printf(" (%s)\n", m->vectors);
 	}
+	bench_print_encodes(r);
 	if (!r->n_prefill && !r->n_decode)
 		return TOOL_DONE;
 	printf("assistant: %s in memory, first token of the first prompt after %.1f ms", tool_bytes(r->memory_bytes, bytes), r->first_token_ms);
@@ -171,12 +224,16 @@ static int bench_run(struct tool *tool, const void *values, const struct tool_it
 	int r = bench_plan(tool, v, &plan);
 	if (r)
 		return r;
+	if (v->encoder && !plan.model)
+		return tool_say(tool, TOOL_USAGE, "--encoder takes a MODEL, a folder or a file with the encoder's weights.");
 	/* A running daemon has the threads that it has. */
 	if (!plan.model && !v->threads && plan.threads.n > 1)
 		plan.threads.value[0] = plan.threads.value[--plan.threads.n];
 	for (; report.n_machines < plan.threads.n; report.n_machines++)
 		bench_machine(&report.machines[report.n_machines], plan.threads.value[report.n_machines]);
-	if (!v->machine)
+	for (; v->encoder && !r && report.n_encodes < plan.threads.n; report.n_encodes++)
+		r = bench_encode(tool, &plan, plan.threads.value[report.n_encodes], &report.encodes[report.n_encodes]);
+	if (!v->machine && !v->encoder)
 		r = bench_measure(tool, &plan, &report);
 	if (!r)
 		r = tool->json ? bench_print_json(tool, &report, plan.model) : bench_print(&report);

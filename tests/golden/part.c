@@ -131,6 +131,17 @@ static int part_load(struct part *p, struct golden *g, const char *name)
 	return 0;
 }
 
+/* What is given; the references were computed in float32, which is meant where nothing else is said. */
+static cJSON *part_given(const struct percept_option *table, uint32_t n, const cJSON *given)
+{
+	cJSON *all = given ? cJSON_Duplicate(given, 1) : cJSON_CreateObject();
+
+	for (uint32_t i = 0; i < n; i++)
+		if (!strcmp(table[i].name, "compute") && !cJSON_GetObjectItemCaseSensitive(all, "compute"))
+			cJSON_AddStringToObject(all, "compute", "f32");
+	return all;
+}
+
 int part_open(struct part *p, struct golden *g, const char *name, const char *model, const cJSON *given, uint32_t max_sequences)
 {
 	const struct percept_option *table = NULL;
@@ -145,7 +156,11 @@ int part_open(struct part *p, struct golden *g, const char *name, const char *mo
 	p->call.base.host = &p->host;
 	p->call.arg = p;
 	part_options(p, &table, &n);
-	if (options_parse(name, table, n, given, &p->options, &why)) {
+	cJSON *all = part_given(table, n, given);
+	const int refused = options_parse(name, table, n, all, &p->options, &why);
+
+	cJSON_Delete(all);
+	if (refused) {
 		golden_fail(g, "%s: its options are refused", name);
 		return -1;
 	}

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sdk/nn/compute.h"
+
 static const char *const grid_prefixes[] = { "model.", "", NULL };
 
 void grid_observe(struct nn *c, struct percept_call *call, const char *name, struct nn_tensor x)
@@ -23,13 +25,14 @@ static void grid_close(void *connector)
 	free(g);
 }
 
-static int grid_read(struct grid *g, const char *path, struct nn_error *error)
+static int grid_read(struct grid *g, const char *path, enum nn_compute how, struct nn_error *error)
 {
 	struct nn_loader l = { .prefixes = grid_prefixes, .error = error };
 
 	g->checkpoint = l.checkpoint = nn_checkpoint_open(path, error);
 	if (!g->checkpoint)
 		return error->code ? error->code : -EINVAL;
+	nn_checkpoint_compute(g->checkpoint, how);
 	const cJSON *config = nn_checkpoint_config(g->checkpoint);
 
 	g->kind = grid_kind_find(config, error);
@@ -47,11 +50,12 @@ static int grid_open(struct percept_call *call, const struct percept_open *open,
 
 	if (!g)
 		return percept_fail(call, -ENOMEM, "Memory is out.");
-	if (grid_read(g, open->model, &error)) {
+	if (grid_read(g, open->model, nn_compute_option(open), &error)) {
 		grid_close(g);
 		return percept_fail(call, error.code ? error.code : -EINVAL, "%s", error.text);
 	}
-	snprintf(g->identity, sizeof(g->identity), "grid-1-%s", nn_checkpoint_identity(g->checkpoint));
+	snprintf(g->identity, sizeof(g->identity), "grid-1-%s-%s", nn_checkpoint_identity(g->checkpoint),
+		 nn_compute_name(nn_compute_option(open)));
 	*connector = g;
 	return 0;
 }
@@ -148,8 +152,11 @@ static int grid_connect(struct percept_call *call, void *connector, const struct
 	return error;
 }
 
+static const struct percept_option options[] = {
+	NN_COMPUTE_OPTION,
+};
 static const struct percept_connector ops = {
-	.size = sizeof(ops), .open = grid_open, .close = grid_close, .info = grid_info, .plan = grid_plan, .connect = grid_connect,
+	.size = sizeof(ops), .n_options = sizeof(options) / sizeof(options[0]), .options = options, .open = grid_open, .close = grid_close, .info = grid_info, .plan = grid_plan, .connect = grid_connect,
 };
 const struct percept_plugin percept_plugin = {
 	.size = sizeof(percept_plugin), .abi = PERCEPT_ABI, .kind = PERCEPT_CONNECTOR, .name = "grid", .version = "0.1.0",

@@ -7,7 +7,7 @@
 #include <percept/plugin.h>
 
 #include "sdk/nn/checkpoint.h"
-#include "sdk/nn/ops.h"
+#include "sdk/nn/compute.h"
 
 enum { MERGER_SIDE_MAX = 64, MERGER_ROWS_MAX = 1 << 20 };
 
@@ -89,11 +89,14 @@ static int merger_open(struct percept_call *call, const struct percept_open *ope
 	if (!p)
 		return percept_fail(call, -ENOMEM, "Memory is out.");
 	p->checkpoint = nn_checkpoint_open(open->model, &error);
+	if (p->checkpoint)
+		nn_checkpoint_compute(p->checkpoint, nn_compute_option(open));
 	if (!p->checkpoint || merger_configure(p, &error) || merger_load(p, &error)) {
 		merger_close(p);
 		return percept_fail(call, error.code ? error.code : -EINVAL, "%s", error.text);
 	}
-	snprintf(p->identity, sizeof(p->identity), "merger-1-%s", nn_checkpoint_identity(p->checkpoint));
+	snprintf(p->identity, sizeof(p->identity), "merger-1-%s-%s", nn_checkpoint_identity(p->checkpoint),
+		 nn_compute_name(nn_compute_option(open)));
 	*connector = p;
 	return 0;
 }
@@ -242,8 +245,11 @@ static int merger_connect(struct percept_call *call, void *connector, const stru
 			    c.error == -ECANCELED ? "was cancelled" : "failed: memory is out");
 }
 
+static const struct percept_option options[] = {
+	NN_COMPUTE_OPTION,
+};
 static const struct percept_connector ops = {
-	.size = sizeof(ops), .open = merger_open, .close = merger_close, .info = merger_info, .plan = merger_plan,
+	.size = sizeof(ops), .n_options = sizeof(options) / sizeof(options[0]), .options = options, .open = merger_open, .close = merger_close, .info = merger_info, .plan = merger_plan,
 	.connect = merger_connect,
 };
 const struct percept_plugin percept_plugin = {

@@ -9,7 +9,7 @@
 #include "plugins/connectors/mlp/merge.h"
 #include "plugins/connectors/mlp/mosaic.h"
 #include "sdk/nn/checkpoint.h"
-#include "sdk/nn/ops.h"
+#include "sdk/nn/compute.h"
 
 enum { MLP_DEPTH_MAX = 16, MLP_MAPS_MAX = 64 };
 
@@ -106,11 +106,12 @@ static int mlp_read_rest(struct mlp *p, const cJSON *config, struct nn_error *er
 	return error->code ? error->code : merge_load(&p->merge_patches, &l, config, p->maps > 1 ? 0 : in);
 }
 
-static int mlp_read(struct mlp *p, const char *path, struct nn_error *error)
+static int mlp_read(struct mlp *p, const char *path, enum nn_compute how, struct nn_error *error)
 {
 	p->checkpoint = nn_checkpoint_open(path, error);
 	if (!p->checkpoint)
 		return error->code ? error->code : -EINVAL;
+	nn_checkpoint_compute(p->checkpoint, how);
 	const cJSON *config = nn_checkpoint_config(p->checkpoint);
 	const char *name = nn_config_string(config, "projector_hidden_act", "gelu");
 	const char *type = nn_config_string(nn_checkpoint_config(p->checkpoint), "model_type", "");
@@ -139,11 +140,12 @@ static int mlp_open(struct percept_call *call, const struct percept_open *open, 
 
 	if (!p)
 		return percept_fail(call, -ENOMEM, "Memory is out.");
-	if (mlp_read(p, open->model, &error)) {
+	if (mlp_read(p, open->model, nn_compute_option(open), &error)) {
 		mlp_close(p);
 		return percept_fail(call, error.code ? error.code : -EINVAL, "%s", error.text);
 	}
-	snprintf(p->identity, sizeof(p->identity), "mlp-1-%s", nn_checkpoint_identity(p->checkpoint));
+	snprintf(p->identity, sizeof(p->identity), "mlp-1-%s-%s", nn_checkpoint_identity(p->checkpoint),
+		 nn_compute_name(nn_compute_option(open)));
 	*connector = p;
 	return 0;
 }
@@ -280,8 +282,11 @@ static int mlp_connect(struct percept_call *call, void *connector, const struct 
 			    c.error == -ECANCELED ? "was cancelled" : "failed: memory is out");
 }
 
+static const struct percept_option options[] = {
+	NN_COMPUTE_OPTION,
+};
 static const struct percept_connector ops = {
-	.size = sizeof(ops), .open = mlp_open, .close = mlp_close, .info = mlp_info, .plan = mlp_plan, .connect = mlp_connect,
+	.size = sizeof(ops), .n_options = sizeof(options) / sizeof(options[0]), .options = options, .open = mlp_open, .close = mlp_close, .info = mlp_info, .plan = mlp_plan, .connect = mlp_connect,
 };
 const struct percept_plugin percept_plugin = {
 	.size = sizeof(percept_plugin), .abi = PERCEPT_ABI, .kind = PERCEPT_CONNECTOR, .name = "mlp", .version = "0.1.0",

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sdk/nn/compute.h"
+
 const struct clip_names clip_names = {
 	.class_token = "embeddings.class_embedding", .positions = "embeddings.position_embedding.weight",
 	.patches = "embeddings.patch_embedding", .pre = "pre_layrnorm", .post = "post_layernorm", .projection = "visual_projection",
@@ -99,15 +101,18 @@ static int clip_open(struct percept_call *call, const struct percept_open *open,
 	if (!k)
 		return percept_fail(call, -ENOMEM, "Memory is out.");
 	k->checkpoint = nn_checkpoint_open(open->model, &error);
+	if (k->checkpoint)
+		nn_checkpoint_compute(k->checkpoint, nn_compute_option(open));
 	if (!k->checkpoint || clip_load(k, open, &error)) {
 		clip_close(k);
 		return percept_fail(call, error.code ? error.code : -EINVAL, "%s", error.text);
 	}
 	const struct vision *v = &k->vision;
 
-	snprintf(k->identity, sizeof(k->identity), "%s-1-%s-%016llx-layer%u-maps%u-class%d-interpolate%d-norm%d",
+	snprintf(k->identity, sizeof(k->identity), "%s-1-%s-%016llx-layer%u-maps%u-class%d-interpolate%d-norm%d-%s",
 		 clip_kind.name, nn_checkpoint_identity(k->checkpoint), (unsigned long long)(v->processor.digest ^ clip_digest(k->config)), v->layers[0],
-		 v->n_maps, v->choice.keep_class, v->choice.interpolate, v->choice.norm);
+		 v->n_maps, v->choice.keep_class, v->choice.interpolate, v->choice.norm,
+		 nn_compute_name(nn_compute_option(open)));
 	*encoder = k;
 	return 0;
 }
@@ -156,6 +161,7 @@ static const struct percept_option options[] = {
 	{ .name = "norm", .type = PERCEPT_OPTION_BOOL, .help = "the last hidden state as the feature is normed; else as the plugin has it" },
 	{ .name = "interpolate", .type = PERCEPT_OPTION_BOOL, .fallback = "false",
 	  .help = "take pictures of other sizes by resizing the position table" },
+	NN_COMPUTE_OPTION,
 };
 const struct percept_encoder clip_encoder = {
 	.size = sizeof(clip_encoder), .n_options = sizeof(options) / sizeof(options[0]), .options = options, .open = clip_open,

@@ -41,42 +41,76 @@ static struct nn_tensor tower_norm_heads(struct nn *c, const struct tower *t, st
 	return nn_view(heads.data, heads.data ? x.rows : 0, x.cols);
 }
 
-/* (T, d_model) of x's normed rows h. */
-static struct nn_tensor tower_attention(struct nn *c, const struct tower *t, const struct tower_layer *l, struct nn_tensor h,
-					const struct tower_rows *rows)
+/* The norm of x's rows, or x where there is no such norm or it is NULL, as products with `w` take it. */
+static struct nn_operand tower_operand(struct nn *c, const struct tower *t, struct nn_tensor x, const struct norm *norm,
+				       const struct nn_weight *w)
+{
+	if (!norm || !norm->w)
+		return nn_operand(c, x, NULL, w);
+	return nn_operand(c, x, &(struct nn_operand_norm){ norm->w, norm->b, t->norm_eps, t->rms }, w);
+}
+
+static struct nn_tensor tower_product(struct nn *c, const struct nn_operand *h, const struct affine *a)
+{
+	return nn_product(c, h, &(struct nn_product){ .w = a->w, .b = a->b });
+}
+
+/* Of x's normed rows h, what out takes. */
+static struct nn_operand tower_attention(struct nn *c, const struct tower *t, const struct tower_layer *l, const struct nn_operand *h,
+					 const struct tower_rows *rows)
 {
 	const struct nn_attention how = { .heads = t->n_heads, .kv_heads = t->n_heads, .first = rows->first, .visible = rows->visible,
-					  .scale = 1 / sqrtf((float)(t->d_model / t->n_heads)) };
-	struct nn_tensor q = tower_norm_heads(c, t, nn_gemm(c, h, l->q.w, l->q.b), &l->q_norm);
-	struct nn_tensor k = tower_norm_heads(c, t, nn_gemm(c, h, l->k.w, l->k.b), &l->k_norm);
-	struct nn_tensor v = nn_gemm(c, h, l->v.w, l->v.b);
+					  .scale = 1 / sqrtf((float)(t->d_model / t->n_heads)),
+					  .compute = h->halves ? NN_COMPUTE_BF16 : NN_COMPUTE_F32 };
+	struct nn_tensor q = tower_norm_heads(c, t, tower_product(c, h, &l->q), &l->q_norm);
+	struct nn_tensor k = tower_norm_heads(c, t, tower_product(c, h, &l->k), &l->k_norm);
+	struct nn_tensor v = tower_product(c, h, &l->v);
 
 	if (rows->rotary) {
 		nn_rotate(c, q, t->n_heads, rows->rotary);
 		nn_rotate(c, k, t->n_heads, rows->rotary);
 	}
-	return nn_gemm(c, tower_norm_of(c, t->rms, nn_attention(c, q, k, v, &how), &l->inner, t->norm_eps), l->out.w, l->out.b);
+	return tower_operand(c, t, nn_attention(c, q, k, v, &how), &l->inner, l->out.w);
 }
 
-/* (T, d_model) of x's normed rows h. */
-static struct nn_tensor tower_feed(struct nn *c, const struct tower *t, const struct tower_layer *l, struct nn_tensor h)
+/* Of x's normed rows h, what fc2 takes. */
+static struct nn_operand tower_feed(struct nn *c, const struct tower *t, const struct tower_layer *l, const struct nn_operand *h)
 {
-	struct nn_tensor y = nn_gemm(c, h, l->fc1.w, l->fc1.b);
+	struct nn_product fc1 = { .w = l->fc1.w, .b = l->fc1.b, .activate = l->gate.w ? NN_IDENTITY : t->activation };
+
+	if (!l->gate.w && !l->sub.w)
+		return nn_product_operand(c, h, &fc1, l->fc2.w);
+	struct nn_tensor y = nn_product(c, h, &fc1);
 
 	if (l->gate.w)
-		y = nn_gate(c, nn_gemm(c, h, l->gate.w, l->gate.b), y, t->activation);
-	else
-		nn_activate(c, y, t->activation);
-	return nn_gemm(c, tower_norm_of(c, t->rms, y, &l->sub, t->norm_eps), l->fc2.w, l->fc2.b);
+		y = nn_gate(c, tower_product(c, h, &l->gate), y, t->activation);
+	return tower_operand(c, t, y, &l->sub, l->fc2.w);
 }
 
-/* x += scale * y, which is normed first where the tower norms what it adds. */
-static void tower_sum(struct nn *c, const struct tower *t, struct nn_tensor x, struct nn_tensor y, const struct norm *norm,
-		      const float *scale)
+/* How a half of a block ends. */
+struct tower_half {
+	const struct affine *last;
+	const struct norm *norm; /* of its result, where the tower norms what it adds */
+	const float *scale;
+	const char *name;
+};
+
+/* x += scale * norm(h w^T + b), the product as `call`, if there is one that looks, sees it. */
+static void tower_add(struct nn *c, const struct tower *t, struct nn_tensor x, const struct nn_operand *h, const struct tower_half *half,
+		      struct percept_call *call)
 {
+	const struct affine *a = half->last;
+
+	if (!t->post && (!call || !call->host->observe)) {
+		nn_product_add(c, x, h, &(struct nn_product){ .w = a->w, .b = a->b, .scale = half->scale });
+		return;
+	}
+	struct nn_tensor y = tower_product(c, h, a);
+
+	tower_observe(c, call, half->name, y);
 	if (t->post)
-		y = tower_normed(c, t, y, norm);
-	tower_multiply(y, scale);
+		y = tower_normed(c, t, y, half->norm);
+	tower_multiply(y, half->scale);
 	nn_add_to(c, x, y);
 }
 
@@ -86,12 +120,12 @@ void tower_layer(struct nn *c, const struct tower *t, uint32_t i, struct nn_tens
 	static const struct tower_rows all = { 0 };
 	const struct tower_layer *l = &t->layers[i];
 	const struct nn_arena_mark mark = nn_arena_mark(c->arena);
-	struct nn_tensor y = tower_attention(c, t, l, t->post ? x : tower_normed(c, t, x, &l->norm1), rows ? rows : &all);
+	struct nn_operand h = tower_operand(c, t, x, t->post ? NULL : &l->norm1, l->q.w);
+	struct nn_operand y = tower_attention(c, t, l, &h, rows ? rows : &all);
 
-	tower_observe(c, i ? NULL : call, "layer0_attention", y);
-	tower_sum(c, t, x, y, &l->norm1, l->scale1);
-	y = tower_feed(c, t, l, t->post ? x : tower_normed(c, t, x, &l->norm2));
-	tower_observe(c, i ? NULL : call, "layer0_mlp", y);
-	tower_sum(c, t, x, y, &l->norm2, l->scale2);
+	tower_add(c, t, x, &y, &(struct tower_half){ &l->out, &l->norm1, l->scale1, "layer0_attention" }, i ? NULL : call);
+	h = tower_operand(c, t, x, t->post ? NULL : &l->norm2, l->fc1.w);
+	y = tower_feed(c, t, l, &h);
+	tower_add(c, t, x, &y, &(struct tower_half){ &l->fc2, &l->norm2, l->scale2, "layer0_mlp" }, i ? NULL : call);
 	nn_arena_release(c->arena, mark);
 }

@@ -143,11 +143,12 @@ static int qwen2vl_processor(struct qwen2vl *v, uint64_t most, struct nn_error *
 	return 0;
 }
 
-int qwen2vl_init(struct qwen2vl *v, const char *path, uint64_t most, struct nn_error *error)
+int qwen2vl_init(struct qwen2vl *v, const char *path, uint64_t most, enum nn_compute how, struct nn_error *error)
 {
 	v->checkpoint = nn_checkpoint_open(path, error);
 	if (!v->checkpoint)
 		return error->code ? error->code : -EINVAL;
+	nn_checkpoint_compute(v->checkpoint, how);
 	const struct qwen2vl_kind *kind = qwen2vl_kind(nn_checkpoint_config(v->checkpoint), error);
 
 	if (!kind || qwen2vl_configure(v, kind, error) || qwen2vl_load(v, error) || qwen2vl_processor(v, most, error))

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <percept/plugin.h>
 
+#include "sdk/nn/compute.h"
+
 /* QWEN2VL_CHUNK: patches that are embedded at once. */
 enum { QWEN2VL_CHUNK = 4096, QWEN2VL_TOKENS_MAX = 1 << 16 };
 
@@ -28,11 +30,12 @@ static int qwen2vl_open(struct percept_call *call, const struct percept_open *op
 
 	if (!v)
 		return percept_fail(call, -ENOMEM, "Memory is out.");
-	if (qwen2vl_init(v, open->model, most ? (uint64_t)most->integer : 0, &error)) {
+	if (qwen2vl_init(v, open->model, most ? (uint64_t)most->integer : 0, nn_compute_option(open), &error)) {
 		qwen2vl_close(v);
 		return percept_fail(call, error.code, "%s", error.text);
 	}
-	snprintf(v->identity, sizeof(v->identity), "qwen2vl-1-%s-%016llx-%llu", nn_checkpoint_identity(v->checkpoint),
+	snprintf(v->identity, sizeof(v->identity), "qwen2vl-1-%s-%s-%016llx-%llu", nn_checkpoint_identity(v->checkpoint),
+		 nn_compute_name(nn_compute_option(open)),
 		 (unsigned long long)v->processor.digest, (unsigned long long)v->processor.native.most);
 	*encoder = v;
 	return 0;
@@ -199,6 +202,7 @@ static int qwen2vl_encode(struct percept_call *call, void *encoder, const struct
 }
 
 static const struct percept_option options[] = {
+	NN_COMPUTE_OPTION,
 	{ .name = "max_pixels", .type = PERCEPT_OPTION_INT, .min = 1, .max = 1 << 26,
 	  .help = "pixels that a picture keeps at most; the model's own number by default" },
 };

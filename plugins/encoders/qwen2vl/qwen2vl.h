@@ -30,7 +30,7 @@ struct qwen2vl_order {
 
 /* open.c: reads and loads the model of `path`. 0, or error->code; qwen2vl_fini() in either case. `most` (0: none) bounds
  * the pixels of a picture beside the files. */
-int qwen2vl_init(struct qwen2vl *v, const char *path, uint64_t most, struct nn_error *error);
+int qwen2vl_init(struct qwen2vl *v, const char *path, uint64_t most, enum nn_compute how, struct nn_error *error);
 void qwen2vl_fini(struct qwen2vl *v);
 /* order.c: of a picture of rows x cols patches, in c's arena. 0 or c->error. */
 int qwen2vl_arrange(struct nn *c, const struct qwen2vl *v, uint32_t rows, uint32_t cols, struct qwen2vl_order *order);

@@ -1,0 +1,279 @@
+/* test-dense.c - products in BF16: what rounding both sides gives and nothing else, on every path. */
+#include <errno.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "tests/nn/naive.h"
+
+static const size_t shapes[][3] = { { 1, 1, 1 },    { 1, 40, 7 },    { 2, 32, 33 },    { 17, 65, 64 },   { 33, 96, 130 },
+				    { 70, 33, 80 }, { 18, 70, 1300 }, { 650, 17, 130 }, { 31, 300, 40 }, { 34, 40, 2600 } };
+
+enum { SHAPES = sizeof(shapes) / sizeof(*shapes) };
+
+struct dense_case {
+	size_t t, n, k;
+	struct nn_checkpoint *checkpoint;
+	struct nn_weight w, next;
+	float *values, *rounded; /* the weight; the rounded one */
+	float *b, *scale, *y, *want;
+};
+
+static float case_round(float f)
+{
+	return naive_from_half(naive_to_half(f, NN_BF16), NN_BF16);
+}
+
+/* The checkpoint owns packed weights; any model will do. */
+static void case_init(struct dense_case *d, const size_t shape[3])
+{
+	char path[4096];
+	struct nn_error error = { 0 };
+
+	snprintf(path, sizeof(path), "%s/tests/goldens/dec_llama_gqa_theta", getenv("top_srcdir") ? getenv("top_srcdir") : ".");
+	*d = (struct dense_case){ .t = shape[0], .n = shape[1], .k = shape[2], .checkpoint = nn_checkpoint_open(path, &error) };
+	assert_non_null(d->checkpoint);
+	d->values = malloc(d->n * d->k * sizeof(float));
+	d->rounded = malloc(d->n * d->k * sizeof(float));
+	naive_fill(d->values, d->n * d->k, d->k);
+	for (size_t i = 0; i < d->n * d->k; i++)
+		d->rounded[i] = case_round(d->values[i]);
+	d->b = malloc(d->n * sizeof(float));
+	d->scale = malloc(d->n * sizeof(float));
+	naive_fill(d->b, d->n, 3);
+	naive_fill(d->scale, d->n, 4);
+	d->y = malloc(d->t * d->n * sizeof(float));
+	d->want = malloc(d->t * d->n * sizeof(float));
+	d->w = (struct nn_weight){ .name = "w", .data = d->values, .bytes = d->n * d->k * sizeof(float), .type = NN_F32, .rank = 2,
+				   .shape = { d->n, d->k }, .rows = d->n, .cols = d->k };
+	assert_int_equal(nn_weight_pack_as(d->checkpoint, &d->w, NN_COMPUTE_BF16, &error), 0);
+	assert_non_null(d->w.halves);
+}
+
+static void case_fini(struct dense_case *d)
+{
+	nn_checkpoint_close(d->checkpoint);
+	free(d->values);
+	free(d->rounded);
+	free(d->b);
+	free(d->scale);
+	free(d->y);
+	free(d->want);
+}
+
+/* Rows with something between them. */
+static struct nn_tensor case_rows(struct nn *c, const struct dense_case *d, float **rounded)
+{
+	struct nn_tensor wide = nn_new(c, d->t, d->k + 3), x = nn_cols(wide, 1, d->k);
+
+	naive_fill(wide.data, d->t * (d->k + 3), d->t);
+	*rounded = nn_copy(c, x).data;
+	for (size_t i = 0; i < d->t * d->k; i++)
+		(*rounded)[i] = case_round((*rounded)[i]);
+	return x;
+}
+
+/* Sums of k products of f32 in any order. */
+static double case_bound(const struct dense_case *d)
+{
+	return 3e-6 * sqrt((double)d->k);
+}
+
+static void products_round_both_sides_only(void **state)
+{
+	for (size_t p = 0; p < naive_n_paths; p++) {
+		struct dense_case d;
+		struct nn c;
+
+		if (!naive_init(&c, p))
+			continue;
+		for (size_t i = 0; i < SHAPES; i++) {
+			float *rounded;
+
+			case_init(&d, shapes[i]);
+			struct nn_tensor x = case_rows(&c, &d, &rounded);
+
+			naive_linear(d.want, rounded, d.rounded, d.b, d.t, d.n, d.k);
+			struct nn_tensor y = nn_gemm(&c, x, &d.w, d.b);
+
+			assert_int_equal(c.error, 0);
+			assert_int_equal(y.rows * y.cols, d.t * d.n);
+			naive_expect("nn_gemm in BF16", &c, y.data, d.want, d.t * d.n, case_bound(&d), 1e-5);
+			case_fini(&d);
+		}
+		naive_fini(&c);
+	}
+}
+
+/* y += gelu(x w^T + b) * scale. */
+static void products_are_finished_as_said(void **state)
+{
+	for (size_t p = 0; p < naive_n_paths; p++) {
+		struct dense_case d;
+		struct nn c;
+
+		if (!naive_init(&c, p))
+			continue;
+		for (size_t i = 0; i < SHAPES; i++) {
+			float *rounded;
+
+			case_init(&d, shapes[i]);
+			struct nn_tensor x = case_rows(&c, &d, &rounded);
+			const struct nn_operand operand = nn_operand(&c, x, NULL, &d.w);
+
+			naive_fill(d.y, d.t * d.n, 9);
+			naive_linear(d.want, rounded, d.rounded, d.b, d.t, d.n, d.k);
+			for (size_t j = 0; j < d.t * d.n; j++)
+				d.want[j] = (float)(d.y[j] + naive_activation(d.want[j], NN_GELU_ERF) * d.scale[j % d.n]);
+			nn_product_add(&c, nn_view(d.y, d.t, d.n), &operand,
+				       &(struct nn_product){ &d.w, d.b, NN_GELU_ERF, d.scale });
+			assert_int_equal(c.error, 0);
+			naive_expect("nn_product_add", &c, d.y, d.want, d.t * d.n, case_bound(&d) + 1e-6, 1e-5);
+			case_fini(&d);
+		}
+		naive_fini(&c);
+	}
+}
+
+/* A product's result as an operand is the result as a tensor, rounded; a norm's too. */
+static void operands_are_rounded_tensors(void **state)
+{
+	for (size_t p = 0; p < naive_n_paths; p++) {
+		struct nn c;
+
+		if (!naive_init(&c, p))
+			continue;
+		for (size_t i = 0; i < SHAPES; i++) {
+			const size_t shape[3] = { shapes[i][0], shapes[i][1], shapes[i][1] };
+			struct dense_case d;
+			float *rounded;
+
+			case_init(&d, shape);
+			struct nn_tensor x = case_rows(&c, &d, &rounded);
+			const struct nn_operand_norm norm = { d.scale, d.b, 1e-5f, i % 2 };
+			const struct nn_product product = { &d.w, d.b, NN_SILU, NULL };
+			struct nn_operand a = nn_operand(&c, x, &norm, &d.w), b = nn_product_operand(&c, &a, &product, &d.w);
+			struct nn_tensor normed = norm.rms ? nn_rms_norm(&c, x, norm.w, norm.eps) :
+							     nn_layer_norm(&c, x, norm.w, norm.b, norm.eps);
+			struct nn_tensor plain = nn_gemm(&c, normed, &d.w, d.b);
+
+			nn_activate(&c, plain, NN_SILU);
+			struct nn_tensor want = nn_gemm(&c, plain, &d.w, NULL), y = nn_product(&c, &b, &(struct nn_product){ .w = &d.w });
+
+			assert_int_equal(c.error, 0);
+			assert_memory_equal(y.data, want.data, d.t * d.n * sizeof(float));
+			case_fini(&d);
+		}
+		naive_fini(&c);
+	}
+}
+
+/* In f32 the same calls give f32's results. */
+static void operands_of_f32_are_tensors(void **state)
+{
+	for (size_t p = 0; p < naive_n_paths; p++) {
+		struct dense_case d;
+		struct nn c;
+		float *rounded;
+
+		if (!naive_init(&c, p))
+			continue;
+		case_init(&d, shapes[5]);
+		d.w.halves = NULL;
+		struct nn_tensor x = case_rows(&c, &d, &rounded), whole = nn_copy(&c, x);
+		const struct nn_operand operand = nn_operand(&c, x, NULL, &d.w);
+
+		naive_linear(d.want, whole.data, d.values, d.b, d.t, d.n, d.k);
+		for (size_t j = 0; j < d.t * d.n; j++)
+			d.want[j] = (float)(naive_activation(d.want[j], NN_GELU_QUICK) * d.scale[j % d.n]);
+		struct nn_tensor y = nn_product(&c, &operand, &(struct nn_product){ &d.w, d.b, NN_GELU_QUICK, d.scale });
+
+		assert_int_equal(c.error, 0);
+		naive_expect("nn_product in f32", &c, y.data, d.want, d.t * d.n, case_bound(&d) + 1e-6, 1e-5);
+		case_fini(&d);
+		naive_fini(&c);
+	}
+}
+
+/* q, k, v and weights are rounded to 8 bits: of weights that sum to 1 and values below 1 that is less than 2^-7, and a score's
+ * error moves a weight by its own part. */
+static void attention_is_near_that_of_f32(void **state)
+{
+	/* Rows, keys, heads, heads of keys, dk, dv, and whether rows see a part only. */
+	static const struct {
+		uint32_t t, s, heads, kv, dk, dv;
+		int part;
+	} sizes[] = { { 1, 1, 1, 1, 4, 4, 0 },	   { 33, 33, 4, 2, 64, 64, 0 }, { 50, 50, 2, 2, 72, 80, 1 },
+		      { 17, 700, 2, 1, 40, 64, 1 }, { 5, 1300, 1, 1, 16, 24, 0 }, { 70, 70, 1, 1, 128, 5, 1 } };
+
+	for (size_t p = 0; p < naive_n_paths; p++) {
+		struct nn c;
+
+		if (!naive_init(&c, p))
+			continue;
+		for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+			const uint32_t t = sizes[i].t, s = sizes[i].s, heads = sizes[i].heads, kv = sizes[i].kv;
+			struct nn_tensor q = nn_new(&c, t, heads * sizes[i].dk), k = nn_new(&c, s, kv * sizes[i].dk);
+			struct nn_tensor v = nn_new(&c, s, kv * sizes[i].dv), want = nn_new(&c, t, heads * sizes[i].dv);
+			uint32_t *first = nn_memory(&c, t, sizeof(*first)), *visible = nn_memory(&c, t, sizeof(*visible));
+			struct nn_attention how = { .heads = heads, .kv_heads = kv, .scale = 1 / sqrtf((float)sizes[i].dk) };
+
+			naive_fill(q.data, q.rows * q.cols, 1);
+			naive_fill(k.data, k.rows * k.cols, 2);
+			naive_fill(v.data, v.rows * v.cols, 3);
+			for (uint32_t r = 0; r < t; r++) {
+				first[r] = r % 5 * s / 9;
+				visible[r] = r % 7 == 3 ? first[r] : s - r % 4 * s / 11;
+			}
+			if (sizes[i].part)
+				how.first = first, how.visible = visible;
+			naive_attention(want.data, q.data, k.data, v.data, t, s, sizes[i].dk, sizes[i].dv, &how);
+			how.compute = NN_COMPUTE_BF16;
+			struct nn_tensor y = nn_attention(&c, q, k, v, &how);
+
+			assert_int_equal(c.error, 0);
+			naive_expect("nn_attention in BF16", &c, y.data, want.data, y.rows * y.cols, 0.012, 0);
+		}
+		naive_fini(&c);
+	}
+}
+
+static void wrong_operands_are_refused(void **state)
+{
+	struct dense_case d;
+	struct nn c;
+	float *rounded;
+
+	assert_true(naive_init(&c, 0));
+	case_init(&d, shapes[3]);
+	struct nn_tensor x = case_rows(&c, &d, &rounded);
+	const struct nn_operand plain = nn_operand(&c, x, NULL, NULL);
+
+	nn_product(&c, &plain, &(struct nn_product){ .w = &d.w });
+	assert_int_equal(c.error, -EINVAL);
+	c.error = 0;
+	const struct nn_operand narrow = nn_operand(&c, nn_cols(x, 0, d.k - 1), NULL, &d.w);
+
+	nn_product(&c, &narrow, &(struct nn_product){ .w = &d.w });
+	assert_int_equal(c.error, -EINVAL);
+	c.error = 0;
+	assert_int_equal(nn_compute_named("f64"), -1);
+	assert_int_equal(nn_compute_named("bf16"), NN_COMPUTE_BF16);
+	case_fini(&d);
+	naive_fini(&c);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(products_round_both_sides_only), cmocka_unit_test(products_are_finished_as_said),
+		cmocka_unit_test(operands_are_rounded_tensors),   cmocka_unit_test(operands_of_f32_are_tensors),
+		cmocka_unit_test(attention_is_near_that_of_f32),  cmocka_unit_test(wrong_operands_are_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
