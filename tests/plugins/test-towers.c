@@ -1,0 +1,267 @@
+/* test-towers.c - configurations of picture towers that are none: each plugin says why it refuses them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+#undef fail /* percept_host has a member of that name */
+#include <cjson/cJSON.h>
+
+#include "tests/plugins/host.h"
+
+/* One value of a golden folder's configuration is another: `path` are keys with dots between. NULL: the file as it is. */
+struct odd {
+	const char *plugin, *folder, *file, *path, *value;
+};
+
+static char *read_text(const char *path)
+{
+	FILE *file = fopen(path, "r");
+	char *text = calloc(1, 1 << 16);
+
+	assert_non_null(file);
+	assert_true(fread(text, 1, (1 << 16) - 1, file) > 0);
+	fclose(file);
+	return text;
+}
+
+/* The object's member at `path` becomes `value`; created where it is not there. */
+static void set(cJSON *root, const char *path, const char *value)
+{
+	char key[64];
+	const size_t n = strcspn(path, ".");
+
+	snprintf(key, sizeof(key), "%.*s", (int)n, path);
+	if (path[n]) {
+		cJSON *inner = cJSON_GetObjectItemCaseSensitive(root, key);
+
+		set(inner ? inner : cJSON_AddObjectToObject(root, key), path + n + 1, value);
+		return;
+	}
+	cJSON_DeleteItemFromObjectCaseSensitive(root, key);
+	cJSON_AddItemToObject(root, key, cJSON_Parse(value));
+}
+
+/* The folder with links to all files but the configuration, which is written anew. */
+static void make(const struct odd *o, char out[64])
+{
+	char golden[4096], from[8192], to[8192];
+
+	strcpy(out, "/tmp/percept-test-XXXXXX");
+	assert_non_null(mkdtemp(out));
+	DIR *folder = opendir(host_golden(o->folder, golden));
+
+	assert_non_null(folder);
+	for (const struct dirent *e; (e = readdir(folder));) {
+		char *absolute = realpath(golden, NULL);
+
+		snprintf(from, sizeof(from), "%s/%s", absolute, e->d_name);
+		snprintf(to, sizeof(to), "%s/%s", out, e->d_name);
+		if (e->d_name[0] != '.' && strcmp(e->d_name, o->file))
+			assert_int_equal(symlink(from, to), 0);
+		free(absolute);
+	}
+	closedir(folder);
+	snprintf(from, sizeof(from), "%s/%s", golden, o->file);
+	char *text = read_text(from);
+	cJSON *root = cJSON_Parse(text);
+
+	if (o->path)
+		set(root, o->path, o->value);
+	free(text);
+	text = cJSON_PrintUnformatted(root);
+	cJSON_Delete(root);
+	snprintf(to, sizeof(to), "%s/%s", out, o->file);
+	FILE *file = fopen(to, "w");
+
+	assert_non_null(file);
+	assert_true(fputs(text, file) >= 0);
+	fclose(file);
+	cJSON_free(text);
+}
+
+static void drop(const char *path)
+{
+	char name[8192];
+	DIR *folder = opendir(path);
+
+	for (const struct dirent *e; folder && (e = readdir(folder));) {
+		snprintf(name, sizeof(name), "%s/%s", path, e->d_name);
+		unlink(name);
+	}
+	if (folder)
+		closedir(folder);
+	rmdir(path);
+}
+
+/* What open() gave, and why. */
+static int open_odd(const struct odd *o, char text[512])
+{
+	const struct percept_encoder *ops = host_load(o->plugin)->ops;
+	struct check_host host;
+	void *encoder = NULL;
+	char path[64];
+
+	make(o, path);
+	const struct percept_open open = { .size = sizeof(open), .role = "image.encoder", .model = path, .assistant = "test" };
+
+	check_host_init(&host);
+	const int error = ops->open(check_host_begin(&host), &open, &encoder);
+
+	snprintf(text, 512, "%s", host.text);
+	if (!error)
+		ops->close(encoder);
+	check_host_fini(&host);
+	drop(path);
+	return error;
+}
+
+static void opens_what_is_whole(void **state)
+{
+	static const struct odd whole[] = {
+		{ "clip", "vis_clip_vision", "config.json", NULL, NULL },
+		{ "siglip", "vis_siglip", "config.json", NULL, NULL },
+		{ "siglip2", "vis_siglip2", "config.json", NULL, NULL },
+		{ "dinov2", "vis_dinov2_registers_swiglu", "config.json", NULL, NULL },
+		{ "blip", "vis_blip2", "config.json", NULL, NULL },
+		{ "eva", "vis_eva01", "config.json", NULL, NULL },
+		{ "eva", "vis_openclip_eva02", "open_clip_config.json", NULL, NULL },
+		{ "openclip", "vis_openclip_vit_quickgelu", "open_clip_config.json", NULL, NULL },
+		{ "convnext", "vis_convnext", "config.json", NULL, NULL },
+	};
+
+	for (size_t i = 0; i < sizeof(whole) / sizeof(whole[0]); i++) {
+		char text[512];
+
+		if (open_odd(&whole[i], text))
+			print_error("%s: %s\n", whole[i].plugin, text);
+		assert_int_equal(open_odd(&whole[i], text), 0);
+	}
+}
+
+static void refuses_odd_values(void **state)
+{
+	static const struct odd odd[] = {
+		{ "clip", "vis_clip_vision", "config.json", "patch_size", "0" },
+		{ "clip", "vis_clip_vision", "config.json", "patch_size", "[7,14]" },
+		{ "clip", "vis_clip_vision", "config.json", "image_size", "-224" },
+		{ "clip", "vis_clip_vision", "config.json", "image_size", "1e9" },
+		{ "clip", "vis_clip_vision", "config.json", "num_attention_heads", "0" },
+		{ "clip", "vis_clip_vision", "config.json", "num_hidden_layers", "1000000000" },
+		{ "clip", "vis_clip_vision", "config.json", "hidden_act", "\"strange\"" },
+		{ "clip", "vis_clip_vision", "config.json", "layer_norm_eps", "-1" },
+		{ "siglip2", "vis_siglip2", "config.json", "vision_config.num_patches", "26" },
+		{ "siglip2", "vis_siglip2", "config.json", "vision_config.num_patches", "0" },
+		{ "siglip2", "vis_siglip2", "config.json", "vision_config.num_patches", "1000000000" },
+		{ "siglip2", "vis_siglip2", "config.json", "vision_config.patch_size", "8" },
+		{ "dinov2", "vis_dinov2_registers_swiglu", "config.json", "num_register_tokens", "-1" },
+		{ "dinov2", "vis_dinov2_registers_swiglu", "config.json", "num_register_tokens", "1000000" },
+		{ "dinov2", "vis_dinov2_registers_swiglu", "config.json", "num_register_tokens", "2" },
+		{ "dinov2", "vis_dinov2_registers_swiglu", "config.json", "use_swiglu_ffn", "false" },
+		{ "dinov2", "vis_dinov2_registers_swiglu", "config.json", "mlp_ratio", "1e12" },
+		{ "blip", "vis_blip2", "config.json", "qkv_bias", "3" },
+		{ "blip", "vis_blip2", "config.json", "hidden_size", "41" },
+		{ "eva", "vis_eva01", "config.json", "eva_args.embed_dim", "0" },
+		{ "eva", "vis_eva01", "config.json", "eva_args.depth", "-3" },
+		{ "eva", "vis_eva01", "config.json", "eva_args.num_heads", "7" },
+		{ "eva", "vis_eva01", "config.json", "eva_args.mlp_ratio", "1e30" },
+		{ "eva", "vis_eva01", "config.json", "eva_args.mlp_ratio", "0" },
+		{ "eva", "vis_eva01", "config.json", "eva_args.patch_size", "0" },
+		{ "eva", "vis_eva01", "config.json", "eva_args.global_pool", "\"map\"" },
+		{ "eva", "vis_eva01", "config.json", "eva_args.class_token", "false" },
+		{ "eva", "vis_eva01", "config.json", "eva_args.rope_type", "\"mixed\"" },
+		{ "eva", "vis_eva01", "config.json", "eva_args.gated_attn", "true" },
+		{ "eva", "vis_eva01", "config.json", "eva_args.num_reg_tokens", "1000000000" },
+		{ "eva", "vis_eva01", "config.json", "eva_args.swiglu_align_to", "-8" },
+		{ "eva", "vis_openclip_eva02", "timm_model.json", "ref_feat_shape", "[0,0]" },
+		{ "eva", "vis_openclip_eva02", "timm_model.json", "rope_temperature", "0" },
+		{ "eva", "vis_openclip_eva02", "timm_model.json", "num_heads", "30" },
+		{ "eva", "vis_openclip_eva02", "open_clip_config.json", "model_cfg.text_cfg.heads", "0" },
+		{ "eva", "vis_openclip_eva02", "open_clip_config.json", "model_cfg.text_cfg.vocab_size", "81" },
+		{ "openclip", "vis_openclip_vit_quickgelu", "open_clip_config.json", "model_cfg", "1" },
+		{ "openclip", "vis_openclip_vit_quickgelu", "open_clip_config.json", "model_cfg.vision_cfg.head_width", "0" },
+		{ "openclip", "vis_openclip_vit_quickgelu", "open_clip_config.json", "model_cfg.vision_cfg.head_width", "100000" },
+		{ "openclip", "vis_openclip_vit_quickgelu", "open_clip_config.json", "model_cfg.vision_cfg.layers", "[3,4,6,3]" },
+		{ "openclip", "vis_openclip_vit_quickgelu", "open_clip_config.json", "model_cfg.vision_cfg.patch_size", "-14" },
+		{ "openclip", "vis_openclip_vit_quickgelu", "open_clip_config.json", "model_cfg.vision_cfg.mlp_ratio", "1e20" },
+		{ "openclip", "vis_openclip_vit_quickgelu", "open_clip_config.json", "model_cfg.vision_cfg.pool_type", "\"odd\"" },
+		{ "openclip", "vis_openclip_vit_quickgelu", "open_clip_config.json", "model_cfg.vision_cfg.attentional_pool", "true" },
+		{ "openclip", "vis_openclip_vit_quickgelu", "open_clip_config.json", "model_cfg.vision_cfg.scale_heads", "true" },
+		{ "openclip", "vis_openclip_vit_quickgelu", "open_clip_config.json", "model_cfg.vision_cfg.timm_model_name", "\"vit_x\"" },
+		{ "openclip", "vis_openclip_vit_quickgelu", "open_clip_config.json", "model_cfg.text_cfg.pool_type", "\"odd\"" },
+		{ "openclip", "vis_openclip_vit_quickgelu", "open_clip_config.json", "model_cfg.text_cfg.context_length", "1" },
+		{ "openclip", "vis_openclip_vit_quickgelu", "open_clip_config.json", "preprocess_cfg.resize_mode", "\"longest\"" },
+		{ "convnext", "vis_convnext", "config.json", "depths", "[1,2,2]" },
+		{ "convnext", "vis_convnext", "config.json", "depths", "[1,2,0,1]" },
+		{ "convnext", "vis_convnext", "config.json", "depths", "[1,2,1000000000,1]" },
+		{ "convnext", "vis_convnext", "config.json", "hidden_sizes", "[12,20,36,-60]" },
+		{ "convnext", "vis_convnext", "config.json", "hidden_sizes", "[12,20,36,61]" },
+		{ "convnext", "vis_convnext", "config.json", "hidden_sizes", "\"many\"" },
+		{ "convnext", "vis_convnext", "config.json", "patch_size", "0" },
+		{ "convnext", "vis_convnext", "config.json", "num_stages", "3" },
+		{ "convnext", "vis_convnext", "config.json", "num_channels", "1" },
+		{ "convnext", "vis_convnext", "config.json", "hidden_act", "\"strange\"" },
+	};
+
+	for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
+		char text[512];
+		const int error = open_odd(&odd[i], text);
+
+		if (error >= 0 || !text[0])
+			print_error("%s: %s = %s was opened, or refused without a reason\n", odd[i].plugin, odd[i].path, odd[i].value);
+		assert_true(error < 0 && text[0]);
+	}
+}
+
+/* Pictures that are too small for a ConvNeXt, and budgets that NaFlex cannot keep. */
+static void refuses_odd_pictures(void **state)
+{
+	static const struct {
+		const char *plugin, *folder;
+		uint32_t width, height, max_tokens;
+		int fine;
+	} odd[] = {
+		{ "convnext", "vis_convnext", 31, 64, 0, 0 }, { "convnext", "vis_convnext", 64, 32, 0, 1 },
+		{ "convnext", "vis_convnext", 64, 64, 3, 0 }, { "siglip2", "vis_siglip2", 7, 14, 0, 1 },
+		{ "siglip2", "vis_siglip2", 6, 14, 0, 0 },    { "siglip2", "vis_siglip2", 70, 70, 99, 0 },
+		{ "blip", "vis_blip2", 29, 28, 0, 0 },
+	};
+	static float pixels[3 * 128 * 128];
+
+	for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
+		const struct percept_encoder *ops = host_load(odd[i].plugin)->ops;
+		struct percept_media m = { .size = sizeof(m), .modality = PERCEPT_IMAGE, .format = PERCEPT_F32_PIXELS, .frames = 1,
+					   .width = odd[i].width, .height = odd[i].height, .channels = 3, .data = pixels,
+					   .bytes = (uint64_t)odd[i].width * odd[i].height * 12, .max_tokens = odd[i].max_tokens };
+		struct percept_layout layout = { .size = sizeof(layout) };
+		struct check_host host;
+		void *encoder = NULL;
+		char path[4096];
+		const struct percept_open open = { .size = sizeof(open), .role = "image.encoder", .assistant = "test",
+						   .model = host_golden(odd[i].folder, path) };
+
+		check_host_init(&host);
+		assert_int_equal(ops->open(check_host_begin(&host), &open, &encoder), 0);
+		const int error = ops->plan(check_host_begin(&host), encoder, &m, &layout);
+
+		assert_true(odd[i].fine ? !error : error < 0 && host.text[0]);
+		ops->close(encoder);
+		check_host_fini(&host);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(opens_what_is_whole),
+		cmocka_unit_test(refuses_odd_values),
+		cmocka_unit_test(refuses_odd_pictures),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
