@@ -65,7 +65,9 @@ static void text_load_projection(struct text *t, struct nn_loader *l, struct nn_
 	const struct nn_weight *kept = names->turned && !w ? nn_load_maybe(root, d, 0, "%s", names->turned) : NULL;
 
 	if (names->head) {
-		t->projection = tower_affine(&t->tower, l, d, d, names->head);
+		const struct nn_weight *head = nn_load(l, 0, d, "%s.weight", names->head);
+
+		t->projection = head ? tower_affine(&t->tower, l, head->rows, d, names->head) : t->projection;
 		return;
 	}
 	if (kept && !(w = nn_weight_transposed(l->checkpoint, kept)))

@@ -10,9 +10,19 @@ static const struct clip_names names = {
 		.out = "attention.output.dense", .fc1 = "intermediate.dense", .fc2 = "output.dense",
 	},
 };
+static int vit_configure(struct vision *v, struct nn_loader *loader, const cJSON *config, struct nn_error *error)
+{
+	if (!nn_config_bool(config, "qkv_bias", 1, error))
+		v->tower.bare = TOWER_Q | TOWER_K | TOWER_V;
+	/* Classifiers' files have no pooler. */
+	if (!nn_load_maybe(loader, 0, 0, "pooler.dense.weight"))
+		v->pool = POOL_ROW;
+	return error->code;
+}
+
 const struct clip_kind clip_kind = {
 	.name = "vit", .class_token = 1, .interpolate = 0, .pool = POOL_DENSE, .names = &names, .patch = 16,
-	.vision = { 768, 3072, 12, 12, 1e-12, "gelu" }, .text = { 768, 3072, 12, 12, 1e-12, "gelu" },
+	.vision = { 768, 3072, 12, 12, 1e-12, "gelu" }, .text = { 768, 3072, 12, 12, 1e-12, "gelu" }, .configure = vit_configure,
 };
 const struct percept_plugin percept_plugin = {
 	.size = sizeof(percept_plugin), .abi = PERCEPT_ABI, .kind = PERCEPT_ENCODER, .name = "vit", .version = "0.1.0",
