@@ -37,8 +37,13 @@ def check(case, folder):
     return None if good else done.stdout
 
 
+def is_pair(config):
+    """Pixtral's tower inside LLaVA is none of those that convert writes."""
+    return config["model_type"] in KINDS and config.get("vision_config", {}).get("model_type") != "pixtral"
+
+
 def main():
-    cases = [p.parent.name for p in sorted(GOLDENS.glob("vlm_*/config.json")) if json.loads(p.read_text())["model_type"] in KINDS]
+    cases = [p.parent.name for p in sorted(GOLDENS.glob("vlm_*/config.json")) if is_pair(json.loads(p.read_text()))]
     cases = [case for case in cases if "video" not in case and "sliding" not in case]  # what GGUF files have no place for
     failed = 0
     print("1..%d" % len(cases))
