@@ -129,6 +129,8 @@ static void bench_json_encodes(cJSON *json, const struct bench_report *r)
 		if (e->multiply_adds > 0) {
 			cJSON_AddNumberToObject(one, "giga_flops", 2e-9 * e->multiply_adds / e->seconds);
 			cJSON_AddNumberToObject(one, "fraction_of_peak", 1e-9 * e->multiply_adds / e->seconds / bench_peak(&r->machines[i]));
+			cJSON_AddNumberToObject(one, "fraction_of_f32_peak",
+						1e-9 * e->multiply_adds / e->seconds / r->machines[i].giga_multiply_adds);
 		}
 	}
 }
