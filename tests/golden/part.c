@@ -97,6 +97,8 @@ static int part_instance(struct part *p, const struct percept_open *open)
 		return part_connector(p)->open(part_call(p), open, &p->instance);
 	case PERCEPT_DECODER:
 		return part_decoder(p)->open(part_call(p), open, &p->instance);
+	case PERCEPT_EXPERT:
+		return part_expert(p)->open(part_call(p), open, &p->instance);
 	}
 	return -1;
 }
@@ -112,6 +114,9 @@ static void part_options(const struct part *p, const struct percept_option **tab
 		return;
 	case PERCEPT_DECODER:
 		*table = part_decoder(p)->options, *n = part_decoder(p)->n_options;
+		return;
+	case PERCEPT_EXPERT:
+		*table = part_expert(p)->options, *n = part_expert(p)->n_options;
 	}
 }
 
@@ -182,6 +187,8 @@ void part_close(struct part *p)
 		part_connector(p)->close(p->instance);
 	if (p->instance && p->plugin.api->kind == PERCEPT_DECODER)
 		part_decoder(p)->close(p->instance);
+	else if (p->instance && p->plugin.api->kind == PERCEPT_EXPERT)
+		part_expert(p)->close(p->instance);
 	for (uint32_t i = 0; i < p->n_taps; i++)
 		free(p->taps[i].data);
 	options_fini(&p->options);

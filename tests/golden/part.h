@@ -56,6 +56,11 @@ static inline const struct percept_decoder *part_decoder(const struct part *p)
 	return p->plugin.api->ops;
 }
 
+static inline const struct percept_expert *part_expert(const struct part *p)
+{
+	return p->plugin.api->ops;
+}
+
 /* The tap of that name; NULL if nothing was shown. */
 const struct tap *part_tap(const struct part *p, const char *name);
 /* Compares each tap NAME with io's "mid.<prefix>NAME", where there is one of as many values. */

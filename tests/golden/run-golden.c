@@ -40,6 +40,7 @@ static const struct {
 	{ "gpt2", case_decoder },
 	{ "mpt", case_decoder },
 	{ "opt", case_decoder },
+	{ "blip caption", case_caption },
 	{ "t5", case_t5 },
 	{ "mt5", case_t5 },
 	{ "umt5", case_t5 },

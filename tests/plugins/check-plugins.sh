@@ -15,6 +15,7 @@ for plugin in "$build"/plugins/.libs/*.so; do
 	openclip.so) model=tests/goldens/vis_openclip_vit_quickgelu ;;
 	dinov2.so) model=tests/goldens/vis_dinov2 ;;
 	vit.so) model=tests/goldens/vis_vit_interp ;;
+	caption.so) model=tests/goldens/expert_blip_caption ;;
 	t5.so) model=tests/goldens/dec_flan_t5_gated_untied ;;
 	grid.so) model=tests/goldens/conn_idefics3 ;;
 	qwen2vl.so) model=tests/goldens/vlm_qwen2vl ;;
