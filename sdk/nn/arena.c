@@ -42,11 +42,11 @@ void nn_arena_free(struct nn_arena *arena)
 /* Large chunks lie on huge pages where the system has them: weights are read from end to end, again and again. */
 static unsigned char *arena_memory(size_t size)
 {
-	if (size < 2 * ARENA_HUGE)
-		return aligned_alloc(ARENA_ALIGN, size);
-	unsigned char *p = aligned_alloc(ARENA_HUGE, size);
+	void *p = NULL;
 
-	if (p)
+	if (posix_memalign(&p, size < 2 * ARENA_HUGE ? ARENA_ALIGN : ARENA_HUGE, size))
+		return NULL;
+	if (size >= 2 * ARENA_HUGE)
 		madvise(p, size & ~(size_t)(ARENA_HUGE - 1), MADV_HUGEPAGE);
 	return p;
 }

@@ -55,6 +55,7 @@ int pipeline_open(struct pipeline *p, struct golden *g, const char *model)
 	if (!parts)
 		golden_fail(g, "%s", why.text[0] ? why.text : "this is no bundle that is known");
 	cJSON_Delete(parts);
+	wire_error_fini(&why);
 	return failed ? -1 : 0;
 }
 

@@ -30,6 +30,7 @@ static const char *run_plugin(const char *model, char name[64])
 		if (!strcmp(cJSON_GetStringValue(cJSON_GetObjectItem(part, "role")), "decoder"))
 			snprintf(name, 64, "%s", cJSON_GetStringValue(cJSON_GetObjectItem(part, "plugin")));
 	cJSON_Delete(parts);
+	wire_error_fini(&why);
 	return name;
 }
 
