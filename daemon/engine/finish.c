@@ -73,9 +73,10 @@ void engine_finish(struct request *request)
 		engine_count(engine, STAGE_PREFILL, request->times.prefill);
 	if (request->n_tokens)
 		engine_count(engine, STAGE_DECODE, request->times.decode);
+	engine_answer(engine, request);
+	/* The answer tells of them. */
 	for (size_t i = 0; i < request->n_items; i++)
 		cache_release(&engine->cache, request->items[i].entry);
-	engine_answer(engine, request);
 	list_remove(&request->node);
 	engine->running--;
 	request_free(request);
