@@ -48,6 +48,8 @@ static const struct {
 	{ "qwen", case_decoder },
 	{ "ggml block formats", case_blocks },
 	{ "llava", case_vlm },
+	{ "llava_llama", case_vlm },
+	{ "mobilevlm", case_vlm },
 	{ "llava_next", case_vlm },
 	{ "vipllava", case_vlm },
 	{ "idefics3", case_vlm },

@@ -9,7 +9,7 @@
 
 /* Piece after piece; the tiles' rows side by side, as in the picture; and without those that are padding, each of the mosaic's
  * rows followed by a newline row. */
-enum mosaic_merge { MOSAIC_FLAT, MOSAIC_SPATIAL, MOSAIC_UNPAD };
+enum mosaic_merge { MOSAIC_FLAT, MOSAIC_SPATIAL, MOSAIC_UNPAD, MOSAIC_UNPAD_DOWN /* LLaVA's own code rounds down */ };
 
 /* In an order: the newline's row, which is no row of the features. */
 #define MOSAIC_NEWLINE UINT32_MAX

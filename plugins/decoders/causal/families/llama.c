@@ -23,7 +23,7 @@ void llama_load(struct model *m, struct layer *layer, uint32_t i)
 		block_mlp(m, layer, i);
 }
 
-static const char *const types[] = { "llama", "llava_llama", "llava", "smollm", NULL };
+static const char *const types[] = { "llama", "llava_llama", "llava", "mobilevlm", "smollm", NULL };
 static const char *const classes[] = { "LlamaForCausalLM", "LlamaModel", "LlavaLlamaForCausalLM", NULL };
 const struct family family_llama = {
 	.name = "llama", .types = types, .classes = classes, .configure = llama_configure, .load = llama_load,
