@@ -48,27 +48,16 @@ struct amx_config {
 	uint8_t rows[16];
 };
 
-void amx_begin_shaped(const struct amx_shape *shape)
+void amx_begin(const struct amx_shape *shape)
 {
 	struct amx_config config = { .palette = 1 };
 
 	for (int i = 0; i < AMX_TILES; i++) {
-		config.bytes[i] = shape->bytes[i];
-		config.rows[i] = shape->rows[i];
+		config.bytes[i] = shape ? shape->bytes[i] : AMX_BYTES;
+		config.rows[i] = shape ? shape->rows[i] : AMX_ROWS;
 	}
 	amx_written();
 	_tile_loadconfig(&config);
-}
-
-void amx_begin(const uint8_t rows[AMX_TILES])
-{
-	struct amx_shape shape;
-
-	for (int i = 0; i < AMX_TILES; i++) {
-		shape.bytes[i] = AMX_BYTES;
-		shape.rows[i] = rows ? rows[i] : AMX_ROWS;
-	}
-	amx_begin_shaped(&shape);
 }
 
 void amx_end(void)
@@ -86,12 +75,7 @@ int amx_usable(void)
 	return 0;
 }
 
-void amx_begin(const uint8_t rows[AMX_TILES])
-{
-	(void)rows;
-}
-
-void amx_begin_shaped(const struct amx_shape *shape)
+void amx_begin(const struct amx_shape *shape)
 {
 	(void)shape;
 }

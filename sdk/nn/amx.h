@@ -1,7 +1,7 @@
 /* amx.h - the matrix unit of x86-64 processors that have one (AMX): may it be used, and its tiles. Only files of sdk/nn include
  * this.
  *
- * A thread that computes with tiles calls amx_begin() first and amx_end() when it is done with them for now: a thread whose
+ * A thread that computes with tiles calls amx_begin() first and amx_end() behind each stretch of such work: a thread whose
  * tiles are in use takes longer to switch.
  */
 #ifndef NN_AMX_H
@@ -13,14 +13,12 @@ enum { AMX_TILES = 8, AMX_ROWS = 16, AMX_BYTES = 64 /* of a row, at most */ };
 
 /* True if the processor multiplies tiles of BF16 and of 8-bit numbers, and the system lets this process do so. [any] */
 int amx_usable(void);
-/* This thread's tile i has rows[i] rows (1 .. AMX_ROWS) of AMX_BYTES bytes; rows NULL: all have AMX_ROWS. They are zero. Only where
- * amx_usable(). [any] */
-void amx_begin(const uint8_t rows[AMX_TILES]);
-/* The same, with bytes[i] bytes (4 .. AMX_BYTES, a multiple of 4) in each row of tile i. [any] */
+/* This thread's tile i has rows[i] rows (1 .. AMX_ROWS) of bytes[i] bytes (4 .. AMX_BYTES, a multiple of 4). They are zero. */
 struct amx_shape {
 	uint8_t rows[AMX_TILES], bytes[AMX_TILES];
 };
-void amx_begin_shaped(const struct amx_shape *shape);
+/* NULL: all tiles are as large as they can be. Only where amx_usable(). [any] */
+void amx_begin(const struct amx_shape *shape);
 /* What was written before this is in memory for the tiles to load: compilers do not know that they read. */
 static inline void amx_written(void)
 {

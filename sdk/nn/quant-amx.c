@@ -143,7 +143,7 @@ SIMD_INLINE void amx_meet(const struct quant_tile *t, size_t n, size_t panel_byt
 	const uint8_t *panel[2] = { t->panel, t->panel + panel_bytes };
 	struct amx_super s[2];
 
-	amx_begin_shaped(&shape);
+	amx_begin(&shape);
 	for (size_t at = 0; at < t->blocks; at += QUANT_SUPER) {
 		const size_t blocks = t->blocks - at < QUANT_SUPER ? t->blocks - at : QUANT_SUPER;
 
