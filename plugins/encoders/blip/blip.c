@@ -2,15 +2,6 @@
  * token, and all rows normed behind the last block. */
 #include "plugins/encoders/clip/clip.h"
 
-static const struct clip_names names = {
-	.class_token = "embeddings.class_embedding", .positions = "embeddings.position_embedding",
-	.patches = "embeddings.patch_embedding", .post = "post_layernorm",
-	.layers = {
-		.layer = "encoder.layers.%u.", .norm1 = "layer_norm1", .norm2 = "layer_norm2", .q = "self_attn.qkv",
-		.k = "self_attn.qkv", .v = "self_attn.qkv", .out = "self_attn.projection", .fc1 = "mlp.fc1", .fc2 = "mlp.fc2",
-	},
-};
-
 static int blip_configure(struct vision *v, struct nn_loader *loader, const cJSON *config, struct nn_error *error)
 {
 	(void)loader;
@@ -22,7 +13,7 @@ static int blip_configure(struct vision *v, struct nn_loader *loader, const cJSO
 }
 
 const struct clip_kind clip_kind = {
-	.name = "blip", .class_token = 1, .last = 1, .pool = POOL_ROW, .names = &names, .patch = 14,
+	.name = "blip", .class_token = 1, .last = 1, .pool = POOL_ROW, .names = &blip_names, .patch = 14,
 	.vision = { 1408, 6144, 39, 16, 1e-6, "gelu" }, .text = { 768, 3072, 12, 12, 1e-12, "gelu" }, .configure = blip_configure,
 };
 const struct percept_plugin percept_plugin = {

@@ -17,6 +17,15 @@ const struct clip_names clip_names = {
 	},
 };
 
+const struct clip_names blip_names = {
+	.class_token = "embeddings.class_embedding", .positions = "embeddings.position_embedding",
+	.patches = "embeddings.patch_embedding", .post = "post_layernorm",
+	.layers = {
+		.layer = "encoder.layers.%u.", .norm1 = "layer_norm1", .norm2 = "layer_norm2", .q = "self_attn.qkv",
+		.k = "self_attn.qkv", .v = "self_attn.qkv", .out = "self_attn.projection", .fc1 = "mlp.fc1", .fc2 = "mlp.fc2",
+	},
+};
+
 static void clip_close(void *encoder)
 {
 	struct clip *k = encoder;

@@ -63,7 +63,7 @@ struct clip_kind {
 	/* (optional) What else `config`, a picture tower's, says: v->names, v->pool, v->tower's flags and the like. 0 or error->code. */
 	int (*configure)(struct vision *v, struct nn_loader *loader, const cJSON *config, struct nn_error *error);
 };
-extern const struct clip_names clip_names;
+extern const struct clip_names clip_names, blip_names;
 extern const struct text_names clip_text_names, siglip_text_names;
 extern const struct clip_kind clip_kind;
 extern const struct percept_encoder clip_encoder;

@@ -6,16 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct clip_names names = {
-	.class_token = "embeddings.class_embedding", .positions = "embeddings.position_embedding",
-	.patches = "embeddings.patch_embedding", .post = "post_layernorm",
-	.layers = {
-		.layer = "encoder.layers.%u.", .norm1 = "layer_norm1", .norm2 = "layer_norm2", .q = "self_attn.qkv",
-		.k = "self_attn.qkv", .v = "self_attn.qkv", .out = "self_attn.projection", .fc1 = "mlp.fc1", .fc2 = "mlp.fc2",
-	},
-};
 const struct clip_kind clip_kind = {
-	.name = "caption", .class_token = 1, .last = 1, .pool = POOL_NONE, .names = &names, .patch = 16,
+	.name = "caption", .class_token = 1, .last = 1, .pool = POOL_NONE, .names = &blip_names, .patch = 16,
 	.vision = { 768, 3072, 12, 12, 1e-5, "gelu" }, .text = { 768, 3072, 12, 12, 1e-12, "gelu" },
 };
 
