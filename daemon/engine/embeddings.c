@@ -113,7 +113,7 @@ static int embeddings_copy_pieces(const struct percept_embeddings *answer, struc
 	copy->n_pieces = n;
 	copy->bytes += n * sizeof(*copy->pieces);
 	if (answer->n_pieces == 0)
-		copy->pieces[0] = (struct percept_piece){PERCEPT_PIECE_ROWS, 0, answer->n, 0, NULL};
+		copy->pieces[0] = (struct percept_piece){.kind = PERCEPT_PIECE_ROWS, .count = answer->n};
 	for (uint32_t i = 0; i < answer->n_pieces; i++) {
 		copy->pieces[i] = answer->pieces[i];
 		copy->pieces[i].text = NULL;

@@ -242,7 +242,8 @@ static int bad_fusion_info(void *instance, struct percept_fusion_info *info)
 	return 0;
 }
 
-static int bad_remember(struct percept_call *call, void *fusion, const struct percept_features *f, void **memory)
+static int bad_remember(struct percept_call *call, void *fusion, const struct percept_features *f, void **memory,
+			uint64_t *bytes)
 {
 	return 0;
 }

@@ -318,7 +318,7 @@ static void refuses_answers_that_make_no_sense(void **state)
 	struct call call;
 	struct lane lane = {.encoder_info.dim = 4, .connector_info.out_dim = 2};
 	float data[8] = {0}, bad[8] = {0, NAN};
-	struct percept_piece piece = {PERCEPT_PIECE_ROWS, 3, 2, 0, NULL}, unknown = {9, 0, 0, 0, NULL};
+	struct percept_piece piece = {.kind = PERCEPT_PIECE_ROWS, .first = 3, .count = 2}, unknown = {.kind = 9};
 	const struct percept_embeddings answers[] = {
 		{.n = 4, .dim = 3, .data = data},
 		{.n = 4, .dim = 2, .data = NULL},

@@ -22,7 +22,9 @@ static struct percept_piece *pieces_add(struct percept_embeddings *e)
 
 static void pieces_rows(struct percept_embeddings *e, uint32_t first, uint32_t count, uint32_t bidirectional)
 {
-	*pieces_add(e) = (struct percept_piece){ PERCEPT_PIECE_ROWS, first, count, bidirectional, NULL };
+	*pieces_add(e) = (struct percept_piece){
+		.kind = PERCEPT_PIECE_ROWS, .first = first, .count = count, .bidirectional = bidirectional,
+	};
 }
 
 /* Text by printf. Out of memory is told by the piece's NULL, at the end. */

@@ -142,7 +142,7 @@ struct percept_open {
 	const char *model;     /* absolute path of a directory or file; NULL if none is configured */
 	const char *role;      /* where it sits in the assistant: "decoder", "image.encoder", "audio.expert" ... */
 	const char *assistant; /* the assistant's name, for logs */
-	uint32_t max_sequences; /* decoders: sequences alive at once, at most */
+	uint32_t max_sequences; /* decoders, fusion connectors: sequences alive at once, at most */
 	uint32_t reserved;
 };
 
@@ -250,6 +250,8 @@ struct percept_encoder {
 enum percept_piece_kind {
 	PERCEPT_PIECE_ROWS = 1, /* `count` rows of the embeddings, from `first` */
 	PERCEPT_PIECE_TEXT = 2, /* `text`, tokenised by the host with special tokens recognised: "<start_of_image>" */
+	/* Feature fusion: `text` too, and the first of its tokens stands for the item: rows from it on have seen it. */
+	PERCEPT_PIECE_MARKER = 3,
 };
 
 /* One stretch of what enters the prompt in an item's place. A special token at its beginning or end, as a piece of its own, is
@@ -259,6 +261,8 @@ struct percept_piece {
 	uint32_t first, count;
 	uint32_t bidirectional; /* rows of this piece see each other in both directions (Gemma 3, PrefixLM) */
 	const char *text;
+	uint32_t unowned; /* 1: these rows belong to no item: the decoder's own weights take them (CogVLM's end of an image) */
+	uint32_t reserved;
 };
 
 /* A connector's result. */
@@ -333,7 +337,9 @@ struct percept_row {
 	uint32_t adapter;       /* 0: none; else a LoRA handle */
 	uint32_t wants;         /* set of enum percept_wants */
 	uint32_t media_seen;    /* media items at or before this row (Flamingo: a text row attends the last of them) */
-	uint32_t reserved;
+	/* The first item of the unbroken run, no row between them, that ends with item `media_seen` (Llama 3.2 Vision: a text
+	 * row attends the whole run); 0 as long as media_seen is. */
+	uint32_t media_run;
 };
 
 /* ---- connectors: feature fusion ---------------------------------------------------------------------------- */
@@ -344,7 +350,9 @@ enum percept_project {
 	PERCEPT_PROJECT_MLP = 3,  /* x [n][d_model] -> y [n][d_model] */
 };
 
-/* What a decoder calls inside its layers; given with each batch. Any function may be NULL. */
+/* What a decoder calls inside its layers. A batch has them only if a sequence in it has an item bound; sequences without one may
+ * be in it too: their rows stay as they are. Any function may be NULL. A row's result must not depend on which other rows share
+ * the batch, nor on how the rows of its sequence are divided into batches. */
 struct percept_hooks {
 	uint32_t size;
 	uint32_t reserved;
@@ -365,12 +373,18 @@ struct percept_fusion_info {
 	uint32_t d_model;  /* of the decoder it was trained with */
 	uint32_t n_layers; /* of that decoder; 0: any */
 	uint32_t hooks;    /* set of enum percept_capability: the PERCEPT_CAN_HOOK_* that it needs */
-	uint32_t rows;     /* rows that one item takes in the prompt; 0: none besides `marker` */
-	const char *marker; /* text put in an item's place, tokenised with special tokens: "<image>"; NULL: none */
+	uint32_t max_rows; /* rows that one item takes in the prompt at most; 0: none besides `marker` */
+	/* Text put in an item's place where embed() is NULL, tokenised with special tokens; the first token stands for the item:
+	 * "<image>". NULL: nothing enters the prompt, and the row behind the item is the first that has seen it. */
+	const char *marker;
 	const char *identity;
 	uint64_t weight_bytes;
 };
 
+/* An item goes this way: encode(), remember(), embed() once, wherever it is used; then bind() for each sequence whose prompt has
+ * it, before the sequence's first row, all of its items together, in order of `media`; steps with hooks; bind(NULL) for each
+ * once the sequence has no more steps to come. A sequence's rows may be another's, taken over with what they have seen. In an
+ * assistant with a fusion connector rows count only its items (media, media_seen, media_run). */
 struct percept_fusion {
 	uint32_t size;
 	uint32_t n_options;
@@ -378,15 +392,21 @@ struct percept_fusion {
 	int (*open)(struct percept_call *call, const struct percept_open *open, void **fusion); /* [one] */
 	void (*close)(void *fusion);                                                            /* [one] */
 	int (*info)(void *fusion, struct percept_fusion_info *info);                            /* [many] */
-	/* [many] An item's features to what the hooks attend; *memory lives until forget(). */
-	int (*remember)(struct percept_call *call, void *fusion, const struct percept_features *features, void **memory);
-	void (*forget)(void *fusion, void *memory);
-	/* [many] Embeddings of the item's own rows in the prompt (visual expert); (optional) */
+	/* [many] An item's features to what the hooks attend; *memory lives until forget() and takes *bytes. */
+	int (*remember)(struct percept_call *call, void *fusion, const struct percept_features *features, void **memory,
+			uint64_t *bytes);
+	void (*forget)(void *fusion, void *memory); /* [many] */
+	/* [many] (optional) What enters the prompt in the item's place: pieces, and the embeddings of its own rows if it has any
+	 * (visual expert). */
 	int (*embed)(struct percept_call *call, void *fusion, void *memory, struct percept_embeddings *embeddings);
-	/* [one] Binds item `media` (counted from 1) of `sequence` to a memory, or unbinds it (NULL). */
+	/* [one] with the decoder's step: binds item `media` (counted from 1) of `sequence`, below max_sequences, to a memory, or
+	 * unbinds it (NULL; never fails). */
 	int (*bind)(struct percept_call *call, void *fusion, uint32_t sequence, uint32_t media, void *memory);
-	/* [one] The hooks for the next batch. */
+	/* [one] with the decoder's step: the hooks for the next batch. */
 	int (*hooks)(struct percept_call *call, void *fusion, struct percept_hooks *hooks);
+	/* [many] (optional, only beside embed) The pieces and counts for a layout, `data` left NULL. */
+	int (*plan)(struct percept_call *call, void *fusion, const struct percept_layout *layout,
+		    struct percept_embeddings *embeddings);
 };
 
 /* ---- decoders: stepping ------------------------------------------------------------------------------------ */
