@@ -9,14 +9,18 @@
 #include "tests/golden/pipeline.h"
 #include "tests/golden/qformer.h"
 
-/* Pixels that are one picture each: what a processor makes of a picture that it does not divide. */
-static const struct golden_tensor *vlm_pixels(const struct golden *g)
+/* Pixels [pictures][3][height][width] that are one picture each, *shape being those four: what a processor makes of a picture that it does
+ * not divide. Of [1][pictures][3][height][width], which may as well be divided, those of cases without files. NULL: there are none. */
+static const struct golden_tensor *vlm_pixels(const struct golden *g, const uint64_t **shape)
 {
 	const struct golden_tensor *pixels = golden_tensor(&g->io, "F32", "in.pixel_values");
 	const cJSON *files = cJSON_GetObjectItem(g->info, "images");
-	const int plain = pixels && pixels->rank == 4 && pixels->shape[1] == 3;
+	const uint32_t rank = pixels ? pixels->rank : 0;
 
-	return plain && (!files || (uint64_t)cJSON_GetArraySize(files) == pixels->shape[0]) ? pixels : NULL;
+	if (rank != 4 && (rank != 5 || pixels->shape[0] != 1 || files))
+		return NULL;
+	*shape = pixels->shape + rank - 4;
+	return (*shape)[1] == 3 && (!files || (uint64_t)cJSON_GetArraySize(files) == (*shape)[0]) ? pixels : NULL;
 }
 
 /* The case's picture files. 0 or -1. */
@@ -42,12 +46,13 @@ static int vlm_files(struct golden *g, struct pipeline *p)
 
 static int vlm_pictures(struct golden *g, struct pipeline *p)
 {
-	const struct golden_tensor *pixels = vlm_pixels(g);
+	const uint64_t *shape = NULL;
+	const struct golden_tensor *pixels = vlm_pixels(g, &shape);
 
-	for (size_t i = 0; pixels && i < pixels->shape[0]; i++) {
-		const size_t each = pixels->n / pixels->shape[0];
-		const struct percept_media m = part_pixels((const float *)pixels->data + i * each, (uint32_t)pixels->shape[3],
-							   (uint32_t)pixels->shape[2]);
+	for (size_t i = 0; pixels && i < shape[0]; i++) {
+		const size_t each = pixels->n / shape[0];
+		const struct percept_media m = part_pixels((const float *)pixels->data + i * each, (uint32_t)shape[3],
+							   (uint32_t)shape[2]);
 
 		if (pipeline_picture(p, g, &m))
 			return -1;
@@ -85,9 +90,12 @@ static void vlm_check(struct golden *g, struct pipeline *p)
 
 	if (ordered)
 		golden_check(g, "mid.connector_input", queries ? queries->data : p->features, queries ? queries->n : p->n_features);
-	if (ordered && !part_tap(&p->connector, "projected"))
+	if (ordered && !part_tap(&p->connector, "projected") && p->n_embeddings)
 		golden_check(g, "mid.projected", p->embeddings, p->n_embeddings);
 	part_check_taps(&p->decoder.part, g, "text_");
+	/* What hooks show goes the decoder's way. */
+	if (fusion_is(p))
+		part_check_taps(&p->decoder.part, g, "");
 	vlm_last_layer(g, p);
 	golden_check(g, "out.logits", p->decoder.logits, (size_t)p->decoder.n * p->decoder.info.vocab);
 	if (got && steps && n && !(run_encodes(&p->decoder) && run_start(&p->decoder, g))) {

@@ -95,6 +95,8 @@ static int part_instance(struct part *p, const struct percept_open *open)
 		return part_encoder(p)->open(part_call(p), open, &p->instance);
 	case PERCEPT_CONNECTOR:
 		return part_connector(p)->open(part_call(p), open, &p->instance);
+	case PERCEPT_FUSION:
+		return part_fusion(p)->open(part_call(p), open, &p->instance);
 	case PERCEPT_DECODER:
 		return part_decoder(p)->open(part_call(p), open, &p->instance);
 	case PERCEPT_EXPERT:
@@ -111,6 +113,9 @@ static void part_options(const struct part *p, const struct percept_option **tab
 		return;
 	case PERCEPT_CONNECTOR:
 		*table = part_connector(p)->options, *n = part_connector(p)->n_options;
+		return;
+	case PERCEPT_FUSION:
+		*table = part_fusion(p)->options, *n = part_fusion(p)->n_options;
 		return;
 	case PERCEPT_DECODER:
 		*table = part_decoder(p)->options, *n = part_decoder(p)->n_options;
@@ -185,6 +190,8 @@ void part_close(struct part *p)
 		part_encoder(p)->close(p->instance);
 	if (p->instance && p->plugin.api->kind == PERCEPT_CONNECTOR)
 		part_connector(p)->close(p->instance);
+	if (p->instance && p->plugin.api->kind == PERCEPT_FUSION)
+		part_fusion(p)->close(p->instance);
 	if (p->instance && p->plugin.api->kind == PERCEPT_DECODER)
 		part_decoder(p)->close(p->instance);
 	else if (p->instance && p->plugin.api->kind == PERCEPT_EXPERT)

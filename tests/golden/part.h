@@ -51,6 +51,11 @@ static inline const struct percept_connector *part_connector(const struct part *
 	return p->plugin.api->ops;
 }
 
+static inline const struct percept_fusion *part_fusion(const struct part *p)
+{
+	return p->plugin.api->ops;
+}
+
 static inline const struct percept_decoder *part_decoder(const struct part *p)
 {
 	return p->plugin.api->ops;
@@ -78,6 +83,8 @@ struct run {
 	float *logits;    /* [last step's rows][vocab] */
 	struct percept_row *rows;
 	uint32_t encoded; /* the encoder's rows */
+	struct part *fusion; /* whose hooks steps have; NULL: none */
+	uint32_t media_seen, media_run; /* of the next token */
 };
 
 int run_open(struct run *r, struct golden *g, const char *model);

@@ -8,7 +8,7 @@
 struct pipeline_row {
 	size_t embedding;    /* which of pipeline.embeddings */
 	uint32_t picture;    /* counted from 1 */
-	int bidirectional, placed;
+	int bidirectional, placed, unowned;
 	int32_t position[4]; /* from the picture's first on, where `placed` */
 	int32_t after;       /* where `placed`: from the picture's first to what follows it */
 };
@@ -23,6 +23,8 @@ struct pipeline {
 	size_t n_rows;
 	uint32_t n_pictures;
 	const char *instruction; /* for connectors that read it; NULL: none */
+	void **memories;         /* [n_pictures] of a fusion connector; else NULL */
+	uint32_t *begins;        /* [n_pictures] where the pictures of a fusion connector begin in the prompt */
 };
 
 /* Opens the bundle `model`, whose parts are what the engine's table says. 0, or -1 after golden_fail(); pipeline_close() in
@@ -33,7 +35,18 @@ void pipeline_close(struct pipeline *p);
 void pipeline_begin(struct pipeline *p);
 /* Encodes and connects one picture. 0 or -1. */
 int pipeline_picture(struct pipeline *p, struct golden *g, const struct percept_media *media);
-/* Prefills the prompt with the pictures' rows in the places of the media token. 0 or -1. */
+/* Prefills the prompt with the pictures' rows in the places of the media token. Of a fusion connector whose pictures take no rows, a
+ * picture begins at its token or, where the configuration names none, at the first row that the case's mask lets see it. 0 or -1. */
 int pipeline_prompt(struct pipeline *p, struct golden *g, const int32_t *ids, uint32_t n);
+
+/* ---- feature fusion (fusion.c) ---- */
+
+int fusion_is(const struct pipeline *p);
+/* Remembers the features; what enters the prompt in the picture's place goes to *e. 0 or -1. */
+int fusion_take(struct pipeline *p, struct golden *g, const struct percept_features *f, struct percept_embeddings *e);
+/* Finds the places of pictures without rows in the prompt, and binds all pictures. 0 or -1. */
+int fusion_bind(struct pipeline *p, struct golden *g, const int32_t *ids, uint32_t n);
+/* Unbinds and forgets the pictures. */
+void fusion_forget(struct pipeline *p);
 
 #endif

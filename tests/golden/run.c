@@ -50,6 +50,7 @@ int run_begin(struct run *r)
 {
 	r->n = 0;
 	r->position = 0;
+	r->media_seen = r->media_run = 0;
 	return part_decoder(&r->part)->sequence_new(r->part.instance, 0);
 }
 
@@ -65,21 +66,36 @@ int run_encodes(const struct run *r)
 	return (r->info.capabilities & PERCEPT_CAN_ENCODE) != 0;
 }
 
+/* One step, with the connector's hooks if there is one that has them. 0 or -1. */
+static int run_batch(struct run *r, struct golden *g, struct percept_batch *batch)
+{
+	struct percept_hooks hooks = { .size = sizeof(hooks) };
+	int error = r->fusion ? part_fusion(r->fusion)->hooks(part_call(r->fusion), r->fusion->instance, &hooks) : 0;
+
+	if (error) {
+		part_failed(r->fusion, g, error);
+		return -1;
+	}
+	batch->hooks = r->fusion ? &hooks : NULL;
+	error = part_decoder(&r->part)->step(part_call(&r->part), r->part.instance, batch);
+	if (error)
+		part_failed(&r->part, g, error);
+	return error ? -1 : 0;
+}
+
 int run_encode(struct run *r, struct golden *g, struct percept_row *rows, uint32_t n)
 {
 	struct percept_batch batch = { .size = sizeof(batch), .n = n, .rows = rows };
 
 	for (uint32_t i = 0; i < n; i++)
 		rows[i].wants = PERCEPT_ENCODER_ROW;
-	const int error = part_decoder(&r->part)->step(part_call(&r->part), r->part.instance, &batch);
+	const int failed = run_batch(r, g, &batch);
 
-	if (error)
-		part_failed(&r->part, g, error);
 	free(rows);
 	r->encoded = n;
 	r->n = 0;
 	r->position = 0;
-	return error ? -1 : 0;
+	return failed;
 }
 
 int run_start(struct run *r, struct golden *g)
@@ -97,7 +113,8 @@ struct percept_row run_row(struct run *r, int32_t id)
 {
 	const int32_t at = r->position++;
 
-	return (struct percept_row){ .token = id, .position = { at, at, at, at }, .wants = PERCEPT_WANT_LOGITS };
+	return (struct percept_row){ .token = id, .position = { at, at, at, at }, .wants = PERCEPT_WANT_LOGITS,
+				     .media_seen = r->media_seen, .media_run = r->media_run };
 }
 
 int run_step_rows(struct run *r, struct golden *g, struct percept_row *rows, uint32_t n)
@@ -112,12 +129,9 @@ int run_step_rows(struct run *r, struct golden *g, struct percept_row *rows, uin
 	for (uint32_t done = 0; done < n;) {
 		const uint32_t some = n - done < r->info.max_batch ? n - done : r->info.max_batch;
 		struct percept_batch batch = { .size = sizeof(batch), .n = some, .rows = r->rows + done };
-		const int error = part_decoder(&r->part)->step(part_call(&r->part), r->part.instance, &batch);
 
-		if (error) {
-			part_failed(&r->part, g, error);
+		if (run_batch(r, g, &batch))
 			return -1;
-		}
 		memcpy(logits + (size_t)done * r->info.vocab, batch.logits, (size_t)some * r->info.vocab * sizeof(float));
 		done += some;
 	}
