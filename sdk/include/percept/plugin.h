@@ -379,6 +379,10 @@ struct percept_fusion_info {
 	const char *marker;
 	const char *identity;
 	uint64_t weight_bytes;
+	/* 1: rows before a prompt's first item attend its items, too (Llama 3.2 Vision): prompts share rows only if all of their items
+	 * are the same. */
+	uint32_t whole;
+	uint32_t reserved;
 };
 
 /* An item goes this way: encode(), remember(), embed() once, wherever it is used; then bind() for each sequence whose prompt has
