@@ -89,6 +89,7 @@ static int causal_info(void *decoder, struct percept_decoder_info *info)
 		.vocab = s->vocab, .d_model = s->d_model, .n_layers = s->n_layers, .context = s->context,
 		.max_batch = d->max_batch, .n_end = d->model.ends.n, .end = d->model.ends.ids, .start = -1, .n_heads = s->n_heads,
 		.family = d->model.family->name, .identity = d->identity, .weight_bytes = d->model.weight_bytes,
+		.qkv_dim = s->q_dim + 2 * s->kv_dim, .out_dim = s->n_heads * s->v_dim,
 	};
 	return 0;
 }

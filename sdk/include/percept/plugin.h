@@ -345,8 +345,8 @@ struct percept_row {
 /* ---- connectors: feature fusion ---------------------------------------------------------------------------- */
 
 enum percept_project {
-	PERCEPT_PROJECT_QKV = 1,  /* x [n][d_model] -> y [n][q + k + v] */
-	PERCEPT_PROJECT_OUT = 2,  /* x [n][heads * head_dim] -> y [n][d_model] */
+	PERCEPT_PROJECT_QKV = 1,  /* x [n][d_model] -> y [n][q + k + v], the decoder's qkv_dim: not rotated, heads one after the other */
+	PERCEPT_PROJECT_OUT = 2,  /* x [n][heads * head_dim], the decoder's out_dim -> y [n][d_model] */
 	PERCEPT_PROJECT_MLP = 3,  /* x [n][d_model] -> y [n][d_model] */
 };
 
@@ -383,6 +383,9 @@ struct percept_fusion_info {
 	 * are the same. */
 	uint32_t whole;
 	uint32_t reserved;
+	/* PERCEPT_CAN_HOOK_PROJECT: the values of a row that project() makes as PERCEPT_PROJECT_QKV's y and takes as
+	 * PERCEPT_PROJECT_OUT's x: the decoder's own must be the same. 0: any. */
+	uint32_t qkv_dim, out_dim;
 };
 
 /* An item goes this way: encode(), remember(), embed() once, wherever it is used; then bind() for each sequence whose prompt has
@@ -443,6 +446,7 @@ struct percept_decoder_info {
 	const char *family;    /* "llama", "t5" ... for people */
 	const char *identity;
 	uint64_t weight_bytes;
+	uint32_t qkv_dim, out_dim; /* PERCEPT_CAN_HOOK_PROJECT: values of a row of PERCEPT_PROJECT_QKV's y, of PERCEPT_PROJECT_OUT's x */
 };
 
 /* A step. Rows of one sequence come in order of position; several sequences may be mixed. */
