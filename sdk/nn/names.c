@@ -31,6 +31,20 @@ static const struct nn_tensor_name names_common[] = {
 	{ "ffn_down_shexp", "layers.%u.mlp.shared_expert.down_proj" },
 	{ NULL, NULL },
 };
+/* The experts for the rows of media are a connector's to read. */
+static const struct nn_tensor_name names_cogvlm[] = {
+	{ "attn_qkv", "layers.%u.self_attn.language_expert_query_key_value" },
+	{ "attn_output", "layers.%u.self_attn.language_expert_dense" },
+	{ "ffn_gate", "layers.%u.mlp.language_mlp.gate_proj" },
+	{ "ffn_up", "layers.%u.mlp.language_mlp.up_proj" },
+	{ "ffn_down", "layers.%u.mlp.language_mlp.down_proj" },
+	{ "vis_attn_qkv", "layers.%u.self_attn.vision_expert_query_key_value" },
+	{ "vis_attn_output", "layers.%u.self_attn.vision_expert_dense" },
+	{ "vis_gate", "layers.%u.mlp.vision_mlp.gate_proj" },
+	{ "vis_up", "layers.%u.mlp.vision_mlp.up_proj" },
+	{ "vis_down", "layers.%u.mlp.vision_mlp.down_proj" },
+	{ NULL, NULL },
+};
 static const struct nn_tensor_name names_deepseek2[] = {
 	{ "attn_q_a", "layers.%u.self_attn.q_a_proj" },
 	{ "attn_q_a_norm", "layers.%u.self_attn.q_a_layernorm" },
@@ -119,6 +133,7 @@ static const struct {
 	const char *family;
 	const struct nn_tensor_name *names;
 } names_families[] = {
+	{ "cogvlm", names_cogvlm },
 	{ "deepseek_v2", names_deepseek2 },
 	{ "gemma2", names_gemma },
 	{ "gemma3", names_gemma },
