@@ -131,6 +131,33 @@ static void text_find_begin(struct text *text, const char *directory, const char
 	cJSON_Delete(config);
 }
 
+/* Whether the template shows a user's words that are given as a string, or as a list of one part. */
+static int text_shows(const struct text *text, int list)
+{
+	static const char words[] = "percept";
+	cJSON *variables = cJSON_Duplicate(text->names, 1), *message = cJSON_CreateObject();
+	char *shown = NULL;
+
+	cJSON_AddStringToObject(message, "role", "user");
+	if (list) {
+		cJSON *part = cJSON_CreateObject();
+
+		cJSON_AddStringToObject(part, "type", "text");
+		cJSON_AddStringToObject(part, "text", words);
+		cJSON_AddItemToArray(cJSON_AddArrayToObject(message, "content"), part);
+	} else {
+		cJSON_AddStringToObject(message, "content", words);
+	}
+	cJSON_AddItemToArray(cJSON_AddArrayToObject(variables, "messages"), message);
+	cJSON_AddTrueToObject(variables, "add_generation_prompt");
+	int r = nn_template_render(text->chat, variables, &nn_template_default_limits, &shown, NULL);
+	int there = r == 0 && strstr(shown, words);
+
+	free(shown);
+	cJSON_Delete(variables);
+	return there;
+}
+
 static int text_open_template(struct text *text, const char *directory, struct wire_error *error)
 {
 	struct nn_error why = {0};
@@ -140,9 +167,11 @@ static int text_open_template(struct text *text, const char *directory, struct w
 		return 0;
 	text->chat = nn_template_new(source, &why);
 	text_find_begin(text, directory, source);
-	text->chat_lists = !strstr(source, "is string") && (strstr(source, "['type']") || strstr(source, ".type"));
 	free(source);
-	return text->chat ? 0 : text_bad_model(error, directory, why.text);
+	if (!text->chat)
+		return text_bad_model(error, directory, why.text);
+	text->chat_lists = !text_shows(text, 0) && text_shows(text, 1);
+	return 0;
 }
 
 static int text_open_directory(struct text *text, const char *directory, const char *tower, struct wire_error *error)
