@@ -109,40 +109,31 @@ static int assembly_learn_expert(struct lane *lane, const struct part *part, str
 	return 0;
 }
 
-int assembly_refuse_fusion(const struct assembly *assembly, const struct part *part, const struct percept_fusion_info *info,
-			   struct wire_error *error)
+static int assembly_learn_fusion(struct assembly *assembly, struct lane *lane, const struct part *part, struct call *call,
+				 struct wire_error *error)
 {
-	uint32_t lacks = info->hooks & ~assembly->info.capabilities;
+	struct percept_fusion_info *info = &lane->fusion_info;
 
-	if (lacks)
-		return wire_error_set(error, WIRE_PARAMS,
-				      "Connector %s of %s works inside the decoder's layers (%s), but decoder %s of %s does not "
-				      "offer that: choose a decoder with these hooks, or a connector for token fusion.",
-				      part->plugin.api->name, assembly_model(part),
-				      lacks & PERCEPT_CAN_HOOK_LAYERS ? "before and after a layer" : "in its projections",
-				      assembly->decoder->plugin.api->name, assembly_model(assembly->decoder));
-	if (info->d_model != assembly->info.d_model)
-		return wire_error_set(error, WIRE_PARAMS,
-				      "Connector %s of %s was made for a decoder of %u values a token, but decoder %s of %s has %u.",
-				      part->plugin.api->name, assembly_model(part), info->d_model,
-				      assembly->decoder->plugin.api->name, assembly_model(assembly->decoder),
-				      assembly->info.d_model);
-	return wire_error_set(error, WIRE_PARAMS,
-			      "Connector %s of %s fuses features inside decoder %s; this version runs connectors that give tokens "
-			      "only.", part->plugin.api->name, assembly_model(part), assembly->decoder->plugin.api->name);
-}
-
-static int assembly_learn_fusion(struct assembly *assembly, const struct part *part, struct call *call, struct wire_error *error)
-{
-	const struct percept_fusion *ops = part->plugin.api->ops;
-	struct percept_fusion_info info = {.size = sizeof(info)};
-	int r = ops->info(part->instance, &info);
+	lane->connector = part;
+	lane->fusion_ops = part->plugin.api->ops;
+	*info = (struct percept_fusion_info){.size = sizeof(*info)};
+	int r = lane->fusion_ops->info(part->instance, info);
 
 	if (r)
 		return call_failed(call, r, "describe itself", error);
-	if (!assembly->decoder)
-		return 0;
-	return assembly_refuse_fusion(assembly, part, &info, error);
+	if (info->d_model == 0 || info->d_model > ASSEMBLY_MAX_DIM || info->in_dim > ASSEMBLY_MAX_DIM)
+		return call_broken(call, error, "info() says in_dim %u, d_model %u", info->in_dim, info->d_model);
+	if (assembly->fusion)
+		return wire_error_set(error, WIRE_PARAMS,
+				      "Connectors %s and %s both work inside the decoder's layers; an assistant can have one such.",
+				      assembly->fusion->connector->plugin.api->name, part->plugin.api->name);
+	assembly->fusion = lane;
+	lane->connector_info = (struct percept_connector_info){
+		.size = sizeof(lane->connector_info), .in_dim = info->in_dim, .out_dim = info->d_model,
+		.max_rows = info->max_rows, .position_components = 1, .identity = info->identity,
+		.weight_bytes = info->weight_bytes,
+	};
+	return 0;
 }
 
 int assembly_learn(struct assembly *assembly, const struct part *part, struct call *call, struct wire_error *error)
@@ -159,7 +150,7 @@ int assembly_learn(struct assembly *assembly, const struct part *part, struct ca
 	if (lane && strcmp(what, "connector") == 0 && kind == PERCEPT_CONNECTOR)
 		return assembly_learn_connector(assembly, lane, part, call, error);
 	if (lane && strcmp(what, "connector") == 0 && kind == PERCEPT_FUSION)
-		return assembly_learn_fusion(assembly, part, call, error);
+		return assembly_learn_fusion(assembly, lane, part, call, error);
 	if (lane && strcmp(what, "expert") == 0 && kind == PERCEPT_EXPERT)
 		return assembly_learn_expert(lane, part, call, error);
 	if ((decoder && kind == PERCEPT_REMOTE) || (lane && strcmp(what, "generator") == 0 && kind == PERCEPT_GENERATOR))
@@ -200,24 +191,30 @@ static int assembly_check_lane(const struct assembly *assembly, size_t i, struct
 				      e->plugin.api->name, assembly_model(e), lane->encoder_info.n_extra + 1, c->plugin.api->name,
 				      assembly_model(c), lane->connector_info.n_extra + 1);
 	if (lane->connector_info.out_dim != assembly->info.d_model)
-		return wire_error_set(error, WIRE_PARAMS,
-				      "Connector %s of %s gives embeddings of %u values, but decoder %s of %s takes %u.",
-				      c->plugin.api->name, assembly_model(c), lane->connector_info.out_dim, d->plugin.api->name,
-				      assembly_model(d), assembly->info.d_model);
+		return wire_error_set(error, WIRE_PARAMS, "Connector %s of %s %s %u values, but decoder %s of %s %s %u.",
+				      c->plugin.api->name, assembly_model(c),
+				      lane->fusion_ops ? "was made for a decoder of" : "gives embeddings of",
+				      lane->connector_info.out_dim, d->plugin.api->name, assembly_model(d),
+				      lane->fusion_ops ? "has" : "takes", assembly->info.d_model);
 	return 0;
 }
 
 /* What a connector asks of a decoder. */
 static int assembly_check_abilities(const struct assembly *assembly, const struct lane *lane, struct wire_error *error)
 {
+	const int fuses = lane->fusion_ops != NULL;
 	const struct {
 		int asked;
 		uint32_t capability;
 		const char *text;
 	} needs[] = {
-		{1, PERCEPT_CAN_EMBEDDINGS, "puts embeddings into the prompt"},
+		{!fuses || lane->fusion_info.max_rows, PERCEPT_CAN_EMBEDDINGS, "puts embeddings into the prompt"},
 		{lane->connector_info.bidirectional != 0, PERCEPT_CAN_BIDIRECTIONAL, "gives tokens that see each other both ways"},
 		{lane->connector_info.position_components > 1, PERCEPT_CAN_MROPE, "gives each token three positions"},
+		{lane->fusion_info.hooks & PERCEPT_CAN_HOOK_LAYERS, PERCEPT_CAN_HOOK_LAYERS,
+		 "works inside the decoder's layers (before and after a layer)"},
+		{lane->fusion_info.hooks & PERCEPT_CAN_HOOK_PROJECT, PERCEPT_CAN_HOOK_PROJECT,
+		 "works inside the decoder's layers (in its projections)"},
 	};
 
 	for (size_t i = 0; lane->connector && i < sizeof(needs) / sizeof(needs[0]); i++)
@@ -225,6 +222,12 @@ static int assembly_check_abilities(const struct assembly *assembly, const struc
 			return wire_error_set(error, WIRE_PARAMS, "Connector %s of %s %s, but decoder %s of %s cannot take that.",
 					      lane->connector->plugin.api->name, assembly_model(lane->connector), needs[i].text,
 					      assembly->decoder->plugin.api->name, assembly_model(assembly->decoder));
+	if (fuses && lane->fusion_info.n_layers && lane->fusion_info.n_layers != assembly->info.n_layers)
+		return wire_error_set(error, WIRE_PARAMS,
+				      "Connector %s of %s was made for a decoder of %u layers, but decoder %s of %s has %u.",
+				      lane->connector->plugin.api->name, assembly_model(lane->connector), lane->fusion_info.n_layers,
+				      assembly->decoder->plugin.api->name, assembly_model(assembly->decoder),
+				      assembly->info.n_layers);
 	return 0;
 }
 

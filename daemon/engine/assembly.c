@@ -246,7 +246,7 @@ cJSON *assembly_describe(const struct assembly *assembly)
 {
 	cJSON *result = cJSON_CreateObject();
 	cJSON *inputs = cJSON_CreateArray(), *outputs = cJSON_CreateArray(), *modules = cJSON_CreateArray();
-	int token = 0;
+	int token = 0, feature = assembly->fusion != NULL;
 
 	if (assembly->decoder || assembly_text_lane(assembly))
 		cJSON_AddItemToArray(inputs, cJSON_CreateString("text"));
@@ -254,7 +254,7 @@ cJSON *assembly_describe(const struct assembly *assembly)
 	for (size_t i = 0; i < TEXT_MEDIA; i++)
 		if (assembly->lanes[i].encoder || assembly->lanes[i].expert) {
 			cJSON_AddItemToArray(inputs, cJSON_CreateString(text_media_names[i]));
-			token |= assembly->lanes[i].connector != NULL;
+			token |= assembly->lanes[i].connector_ops != NULL;
 		}
 	for (size_t i = 0; i < assembly->n_parts; i++) {
 		const struct part *part = &assembly->parts[i];
@@ -271,7 +271,7 @@ cJSON *assembly_describe(const struct assembly *assembly)
 	cJSON_AddItemToObject(result, "outputs", outputs);
 	cJSON_AddItemToObject(result, "modules", modules);
 	cJSON_AddNumberToObject(result, "context", assembly->context);
-	cJSON_AddStringToObject(result, "fusion", token ? "token" : "none");
+	cJSON_AddStringToObject(result, "fusion", token && feature ? "token+feature" : token ? "token" : feature ? "feature" : "none");
 	return result;
 }
 

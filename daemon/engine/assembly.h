@@ -25,11 +25,13 @@ struct part {
 struct lane {
 	const struct part *encoder, *connector, *expert;
 	const struct percept_encoder *encoder_ops;
-	const struct percept_connector *connector_ops;
+	const struct percept_connector *connector_ops; /* NULL: the connector fuses features */
+	const struct percept_fusion *fusion_ops;       /* else NULL */
 	const struct percept_expert *expert_ops;
 	struct percept_encoder_info encoder_info;
 	int takes_text; /* the encoder puts text beside its pooled vectors */
-	struct percept_connector_info connector_info;
+	struct percept_connector_info connector_info; /* of either kind */
+	struct percept_fusion_info fusion_info;
 	struct percept_expert_info expert_info;
 };
 
@@ -44,6 +46,7 @@ struct assembly {
 	struct percept_decoder_info info;
 	uint32_t max_sequences;
 	uint32_t context; /* rows of one sequence */
+	const struct lane *fusion; /* the one whose connector works inside the decoder's layers; NULL: none does */
 	int prefix;       /* a prompt sees itself both ways: media, the token that texts begin with, text */
 	struct text text;
 	struct pulses *pulses; /* where calls are watched; borrowed, NULL: nowhere */
@@ -63,9 +66,6 @@ uint64_t assembly_weight_bytes(const struct assembly *assembly);
 
 /* assembly-check.c: 0, or *error with one sentence that names both parts. */
 int assembly_check(const struct assembly *assembly, struct wire_error *error);
-/* A connector for feature fusion in `role` against the decoder: always a refusal, with the reason that counts. */
-int assembly_refuse_fusion(const struct assembly *assembly, const struct part *part, const struct percept_fusion_info *info,
-			   struct wire_error *error);
 /* What an opened part says of itself: filled in and within reason. 0, or -32010. */
 int assembly_learn(struct assembly *assembly, const struct part *part, struct call *call, struct wire_error *error);
 

@@ -20,6 +20,8 @@ void embeddings_fini(struct embeddings *embeddings)
 	free(embeddings->data);
 	free(embeddings->positions);
 	free(embeddings->told);
+	if (embeddings->memory)
+		embeddings->lane->fusion_ops->forget(embeddings->lane->connector->instance, embeddings->memory);
 	*embeddings = (struct embeddings){0};
 }
 
@@ -94,10 +96,11 @@ static int embeddings_check(const struct call *call, const struct lane *lane, co
 		if (piece->kind == PERCEPT_PIECE_ROWS && (piece->first > answer->n || piece->count > answer->n - piece->first))
 			return call_broken(call, error, "its piece %u is rows %u to %u of %u", i, piece->first,
 					   piece->first + piece->count, answer->n);
-		if (piece->kind == PERCEPT_PIECE_TEXT &&
+		if ((piece->kind == PERCEPT_PIECE_TEXT || piece->kind == PERCEPT_PIECE_MARKER) &&
 		    (!piece->text || strnlen(piece->text, EMBEDDINGS_MAX_TEXT) == EMBEDDINGS_MAX_TEXT))
 			return call_broken(call, error, "its piece %u has no text, or too long a one", i);
-		if (piece->kind != PERCEPT_PIECE_ROWS && piece->kind != PERCEPT_PIECE_TEXT)
+		if (piece->kind != PERCEPT_PIECE_ROWS && piece->kind != PERCEPT_PIECE_TEXT &&
+		    (piece->kind != PERCEPT_PIECE_MARKER || !lane->fusion_ops))
 			return call_broken(call, error, "its piece %u is of the unknown kind %u", i, (unsigned)piece->kind);
 	}
 	return 0;
@@ -117,7 +120,7 @@ static int embeddings_copy_pieces(const struct percept_embeddings *answer, struc
 	for (uint32_t i = 0; i < answer->n_pieces; i++) {
 		copy->pieces[i] = answer->pieces[i];
 		copy->pieces[i].text = NULL;
-		if (answer->pieces[i].kind == PERCEPT_PIECE_TEXT && !(copy->pieces[i].text = strdup(answer->pieces[i].text)))
+		if (answer->pieces[i].kind != PERCEPT_PIECE_ROWS && !(copy->pieces[i].text = strdup(answer->pieces[i].text)))
 			return -1;
 	}
 	return 0;

@@ -6,7 +6,7 @@
 
 #include "daemon/engine/assembly.h"
 
-/* One allocation behind `data`, one behind each other pointer; all owned. */
+/* One allocation behind `data`, one behind each other pointer; all owned, the memory by the connector that forgets it. */
 struct embeddings {
 	uint32_t n, dim, n_pieces;
 	float *data; /* [n][dim]; NULL where only the counts are known */
@@ -15,6 +15,8 @@ struct embeddings {
 	uint32_t position_span;
 	char *told;       /* an expert's text as it enters the prompt, behind the rows; NULL: there was none */
 	float confidence; /* of that text, 0..1; negative: unknown */
+	void *memory; /* what a connector that fuses features remembers of the item; NULL: it is none, or this is planned only */
+	const struct lane *lane; /* of the memory */
 	size_t bytes; /* of all together */
 };
 void embeddings_fini(struct embeddings *embeddings);

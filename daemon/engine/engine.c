@@ -353,8 +353,9 @@ int engine_run(const struct engine_setup *setup)
 		if (setup->assistant)
 			engine_open_assistant(&engine, setup->assistant);
 		uv_run(engine.loop, UV_RUN_DEFAULT);
-		engine_open_fini(&engine);
+		/* What is cached may be memory of the assistant's parts. */
 		cache_fini(&engine.cache);
+		engine_open_fini(&engine);
 		uv_loop_close(engine.loop);
 	} else {
 		log_error("start", "error=\"%s\"", strerror(-r));

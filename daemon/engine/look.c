@@ -7,6 +7,7 @@
 
 #include "daemon/base/size.h"
 #include "daemon/engine/engine.h"
+#include "daemon/engine/pipeline.h"
 
 #define LOOK_PIXELS ((size_t)1 << 24)  /* of all tiles: their colours fit a frame's tail */
 #define LOOK_SIDE 4096                 /* patches in a direction */
@@ -126,16 +127,17 @@ int look_keep_step(struct request *request)
 /* A connector with queries of its own gives as many rows whatever it is given: they are no grid, even if they could be one. */
 static int look_has_queries(const struct lane *lane, const struct look_image *image, struct call *call, uint32_t n)
 {
-	struct percept_embeddings answer = {.size = sizeof(answer)};
+	struct percept_embeddings answer;
+	struct percept_piece piece;
 	struct percept_layout finer = image->layout;
 
-	if (!lane->connector_ops->plan || !finer.rows || !finer.cols || finer.rows > LOOK_SIDE || finer.cols > LOOK_SIDE)
+	if (!finer.rows || !finer.cols || finer.rows > LOOK_SIDE || finer.cols > LOOK_SIDE)
 		return 0;
 	finer.tokens += 3 * finer.rows * finer.cols;
 	finer.rows *= 2;
 	finer.cols *= 2;
 	call_reset(call, lane->connector->plugin.api->name);
-	return lane->connector_ops->plan(&call->base, lane->connector->instance, &finer, &answer) == 0 && answer.n == n;
+	return connect_plan(lane, call, &finer, &piece, &answer) == 0 && answer.n == n;
 }
 
 /* The item's rows in the prompt, of which some are tokens around its embeddings. */

@@ -26,6 +26,10 @@ int stage_encode(struct request *request, struct item *item, struct call *call, 
 /* Features to embeddings: request->made. */
 int stage_connect(struct request *request, struct item *item, const struct percept_features *features, struct call *call,
 		  struct wire_error *error);
+/* What the connector would make of a layout, into *answer, whose one piece may be *piece. 0, -ENOTSUP: it cannot tell without
+ * the work, or another -errno of its own. */
+int connect_plan(const struct lane *lane, struct call *call, const struct percept_layout *layout, struct percept_piece *piece,
+		 struct percept_embeddings *answer);
 /* What the lane's expert reads, in its template: request->made.told. */
 int stage_expert(struct request *request, struct item *item, struct call *call, struct wire_error *error);
 /* Only the counts, where the plugins can tell them without the work: request->made without data; -ENOTSUP if they cannot. */

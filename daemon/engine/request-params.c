@@ -254,7 +254,13 @@ int request_read_items(struct request *request, struct wire_frame *frame, const 
 	if (request->n_items < least || request->n_items > 1)
 		return wire_error_path(error, "input", "has %zu media items; the %s space takes one", request->n_items,
 				       request_spaces[request->space].name);
-	if (request->space == REQUEST_CONNECTOR && !request->engine->assembly.lanes[request->items[0].lane].connector)
-		return wire_error_path(error, "space", "is connector, but assistant %s has none", request->engine->assembly.name);
+	const struct assembly *assembly = &request->engine->assembly;
+	const struct lane *lane = request->space == REQUEST_CONNECTOR ? &assembly->lanes[request->items[0].lane] : NULL;
+
+	if (lane && !lane->connector)
+		return wire_error_path(error, "space", "is connector, but assistant %s has none", assembly->name);
+	if (lane && lane->fusion_ops && !lane->fusion_info.max_rows)
+		return wire_error_path(error, "space", "is connector, but connector %s of assistant %s works inside the decoder and "
+				       "gives no embeddings", lane->connector->plugin.api->name, assembly->name);
 	return 0;
 }

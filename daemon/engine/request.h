@@ -38,6 +38,7 @@ struct item {
 	struct cache_entry *entry;  /* held; NULL until its embeddings are known */
 	int cached;                 /* they came from the cache */
 	uint32_t first, rows;       /* of the prompt that it takes */
+	uint32_t number;            /* among the prompt's items, from 1, by which rows name it; 0: they do not */
 };
 
 /* Milliseconds. */

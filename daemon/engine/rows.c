@@ -49,8 +49,10 @@ int rows_add_tokens(struct rows *rows, const int32_t *ids, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		int32_t p = rows->position++;
 
-		rows->keys[rows->n] = rows_token_key(ids[i]);
-		rows->rows[rows->n++] = (struct percept_row){.token = ids[i], .position = {p, p, p, p}, .media_seen = rows->media};
+		rows->keys[rows->n] = rows_token_key(rows, ids[i]);
+		rows->rows[rows->n++] = (struct percept_row){
+			.token = ids[i], .position = {p, p, p, p}, .media_seen = rows->media, .media_run = rows->run,
+		};
 	}
 	return 0;
 }
@@ -73,17 +75,29 @@ int rows_encode(struct rows *rows, const struct assembly *assembly, int only)
 	return only ? 0 : rows_add_tokens(rows, &start, 1);
 }
 
-/* The first 16 bytes of the digest; the top bit keeps it apart from tokens. */
-static struct row_key rows_item_key(const char *hex, uint32_t row)
+/* Sixteen digits of a digest. */
+static uint64_t rows_half(const char *hex)
 {
-	struct row_key key;
 	char half[17] = "";
 
 	memcpy(half, hex, 16);
-	key.a = strtoull(half, NULL, 16) | (uint64_t)1 << 63;
-	memcpy(half, hex + 16, 16);
-	key.b = strtoull(half, NULL, 16) + row;
-	return key;
+	return strtoull(half, NULL, 16);
+}
+
+/* The first 16 bytes of the digest; the top bit keeps it apart from tokens. */
+static struct row_key rows_item_key(const struct rows *rows, const char *hex, uint32_t row)
+{
+	return (struct row_key){rows_half(hex) | (uint64_t)1 << 63, (rows_half(hex + 16) + row) ^ rows->seen};
+}
+
+/* Rows from here on have seen one more item. Where layers attend it, they are other rows than those behind another one. */
+static void rows_begin_item(struct rows *rows, struct item *item)
+{
+	item->number = ++rows->media;
+	if (rows->run == 0 || rows->n != rows->run_end)
+		rows->run = rows->media;
+	if (rows->seen)
+		rows->seen = (rows->seen * 0x9e3779b97f4a7c15u) ^ rows_half(item->key) ^ rows->media;
 }
 
 /* How far from an item's first row what follows a piece's rows stands: as the connector says behind the last row, before it
@@ -108,14 +122,16 @@ static int rows_add_embeddings(struct rows *rows, const struct item *item, const
 		return -ENOMEM;
 	rows->spans += piece->bidirectional != 0;
 	for (uint32_t i = piece->first; i < piece->first + piece->count; i++) {
-		struct percept_row row = {.token = -1, .media = rows->media, .media_seen = rows->media};
+		struct percept_row row = {
+			.token = -1, .media = piece->unowned ? 0 : item->number, .media_seen = rows->media, .media_run = rows->run,
+		};
 
 		row.embedding = e->data ? e->data + (size_t)i * e->dim : NULL;
 		row.span = piece->bidirectional ? rows->spans : 0;
 		for (int c = 0; c < 4; c++)
 			row.position[c] = e->positions ? base + e->positions[(size_t)i * 4 + (size_t)c] : rows->position;
 		rows->position++;
-		rows->keys[rows->n] = rows_item_key(item->key, i);
+		rows->keys[rows->n] = rows_item_key(rows, item->key, i);
 		rows->rows[rows->n++] = row;
 	}
 	if (e->positions)
@@ -216,6 +232,9 @@ static int rows_add_item(struct weave *weave, struct item *item, const struct pr
 {
 	struct rows *rows = &weave->request->rows;
 	const struct embeddings *e = &item->entry->embeddings;
+	const struct assembly *assembly = &weave->request->engine->assembly;
+	/* In an assistant whose layers attend items only those are named. */
+	int named = !assembly->fusion || assembly->fusion == &assembly->lanes[item->lane];
 	int32_t base = -1;
 	int r = 0;
 
@@ -225,14 +244,20 @@ static int rows_add_item(struct weave *weave, struct item *item, const struct pr
 
 		if (piece->kind == PERCEPT_PIECE_TEXT) {
 			r = weave_has(weave, e, i, next) ? 0 : weave_special(weave, piece->text, error);
-		} else if ((r = weave_flush(weave, error)) == 0) {
-			rows->media += base < 0;
-			base = base < 0 ? rows->position : base;
-			if (rows_add_embeddings(rows, item, piece, base))
-				r = wire_error_set(error, WIRE_INTERNAL, "Memory is out.");
+			continue;
 		}
+		r = weave_flush(weave, error);
+		if (r == 0 && named) {
+			rows_begin_item(rows, item);
+			named = 0;
+		}
+		base = base < 0 ? rows->position : base;
+		if (r == 0 && piece->kind == PERCEPT_PIECE_MARKER)
+			r = weave_tokens(weave, piece->text, strlen(piece->text), 1, error);
+		else if (r == 0 && rows_add_embeddings(rows, item, piece, base))
+			r = wire_error_set(error, WIRE_INTERNAL, "Memory is out.");
+		rows->run_end = rows->n;
 	}
-	rows->media += base < 0;
 	if (r == 0 && e->told)
 		r = weave_told(weave, e->told, error);
 	item->first = weave->first < rows->n ? weave->first : rows->n;
@@ -263,6 +288,8 @@ int rows_build(struct request *request, struct call *call, struct wire_error *er
 	struct weave weave = {.request = request, .call = call, .names = prompt_names(assembly)};
 	int r = 0;
 
+	for (size_t i = 0; i < request->n_items; i++)
+		request->rows.seen |= assembly->fusion == &assembly->lanes[request->items[i].lane];
 	for (size_t i = 0; i < prompt->n && r == 0; i++)
 		r = rows_add_piece(&weave, &prompt->pieces[i], i + 1 < prompt->n ? &prompt->pieces[i + 1] : NULL, error);
 	if (r == 0)

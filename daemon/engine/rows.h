@@ -6,7 +6,8 @@
 
 #include "daemon/engine/assembly.h"
 
-/* Equal keys, equal rows: a token's id, or a piece of a media item's digest and the row within it. */
+/* Equal keys, equal rows: a token's id, or a piece of a media item's digest and the row within it; and where layers attend
+ * items, which those before the row are. */
 struct row_key {
 	uint64_t a, b;
 };
@@ -15,7 +16,9 @@ struct rows {
 	struct row_key *keys;
 	uint32_t n, room;
 	int32_t position; /* of the next row */
-	uint32_t media;   /* items so far */
+	uint32_t media;   /* items so far, those that rows name */
+	uint32_t run, run_end; /* the first item of the unbroken run that ends with the last one, and the row behind that one */
+	uint64_t seen;    /* names the items that layers attend, those so far; 0: none will come */
 	uint32_t spans;   /* spans so far */
 	uint32_t encoder; /* the first ones, which are an encoder's; 0: the decoder has none */
 };
@@ -25,9 +28,9 @@ static inline uint32_t rows_asked(const struct rows *rows)
 	return rows->encoder ? rows->encoder : rows->n;
 }
 void rows_fini(struct rows *rows);
-static inline struct row_key rows_token_key(int32_t id)
+static inline struct row_key rows_token_key(const struct rows *rows, int32_t id)
 {
-	return (struct row_key){(uint64_t)(uint32_t)id, 0};
+	return (struct row_key){(uint64_t)(uint32_t)id, rows->seen};
 }
 /* Appends tokens. 0 or -ENOMEM. */
 int rows_add_tokens(struct rows *rows, const int32_t *ids, size_t n);

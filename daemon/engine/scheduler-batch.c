@@ -39,6 +39,7 @@ static void batch_add_token(struct scheduler *scheduler, struct stream *stream)
 		.token = request->tokens[request->n_tokens - 1],
 		.position = {p, p, p, p},
 		.media_seen = request->rows.media,
+		.media_run = request->rows.run,
 	};
 
 	batch_add(scheduler, stream, &row, PERCEPT_WANT_LOGITS);
@@ -165,13 +166,18 @@ uint32_t scheduler_fill(struct scheduler *scheduler)
 static int batch_step(struct scheduler *scheduler, struct percept_batch *batch, uint32_t first, uint32_t n)
 {
 	const struct assembly *assembly = scheduler->assembly;
+	const int fused = assembly->fusion && fusion_concerns(scheduler, first, n);
+	struct percept_hooks hooks;
 	int r;
 
 	call_watch(&scheduler->call, assembly->pulses);
 	do {
 		*batch = (struct percept_batch){.size = sizeof(*batch), .n = n, .rows = scheduler->rows + first};
 		call_reset(&scheduler->call, assembly->decoder->plugin.api->name);
-		r = assembly->ops->step(&scheduler->call.base, assembly->decoder->instance, batch);
+		r = fused ? fusion_hooks(scheduler, &hooks) : 0;
+		batch->hooks = fused ? &hooks : NULL;
+		if (r == 0)
+			r = assembly->ops->step(&scheduler->call.base, assembly->decoder->instance, batch);
 	} while (r == -ENOMEM && scheduler_evict(scheduler));
 	call_unwatch(&scheduler->call);
 	return r;
@@ -186,7 +192,7 @@ static void batch_note(struct scheduler *scheduler, struct stream *stream)
 	int r;
 
 	if (batch_is_decoding(stream)) {
-		struct row_key key = rows_token_key(request->tokens[request->n_tokens - 1]);
+		struct row_key key = rows_token_key(&request->rows, request->tokens[request->n_tokens - 1]);
 
 		stream->position++;
 		r = scheduler_note_rows(sequence, &key, 1);

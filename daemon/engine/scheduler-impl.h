@@ -29,6 +29,7 @@ struct stream {
 	int32_t position;   /* of the next generated row */
 	uint32_t room;      /* of request->tokens */
 	uint32_t told;      /* tokens that deltas have told */
+	int bound;          /* items of it are bound to its sequence: layers attend them */
 	struct textout out;
 	struct sampler_history history;
 	double started, first_token;
@@ -69,6 +70,15 @@ void scheduler_leave_sequence(struct scheduler *scheduler, struct stream *stream
 int scheduler_evict(struct scheduler *scheduler);
 /* `n` more rows are in the sequence. -ENOMEM if their keys cannot be kept. */
 int scheduler_note_rows(struct sequence *sequence, const struct row_key *keys, uint32_t n);
+
+/* scheduler-fusion.c: the items that the decoder's layers attend, bound to the stream's sequence; nothing where there are none.
+ * 0, or the request's error. */
+int fusion_bind(struct scheduler *scheduler, struct stream *stream);
+void fusion_unbind(struct scheduler *scheduler, struct stream *stream);
+/* Whether rows [first, first + n) of the batch are of a stream with such items. */
+int fusion_concerns(const struct scheduler *scheduler, uint32_t first, uint32_t n);
+/* The connector's hooks for the batch, in the scheduler's call. 0 or -errno. */
+int fusion_hooks(struct scheduler *scheduler, struct percept_hooks *hooks);
 
 /* scheduler-batch.c: fills the batch; 0 if there is nothing to do. */
 uint32_t scheduler_fill(struct scheduler *scheduler);

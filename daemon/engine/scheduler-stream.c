@@ -71,6 +71,11 @@ struct stream *stream_new(struct scheduler *scheduler, struct request *request)
 		stream_free(stream);
 		return NULL;
 	}
+	if (fusion_bind(scheduler, stream)) {
+		scheduler_leave_sequence(scheduler, stream, 0);
+		stream_free(stream);
+		return NULL;
+	}
 	uint32_t room = scheduler->assembly->context - request->rows.n;
 
 	stream->limit = request->max_output < room ? request->max_output : room;
@@ -145,6 +150,7 @@ void stream_end(struct scheduler *scheduler, struct stream *stream, const char *
 		cJSON_AddStringToObject(params, "text", request->text);
 		engine_notify(request, "response.output_text.done", params);
 	}
+	fusion_unbind(scheduler, stream);
 	scheduler_leave_sequence(scheduler, stream, !failed);
 	list_remove(&stream->node);
 	stream_free(stream);

@@ -68,10 +68,11 @@ int stage_plan(struct request *request, struct item *item, struct call *call, st
 {
 	const struct lane *lane = stage_lane(request, item);
 	struct percept_layout layout = {.size = sizeof(layout)};
-	struct percept_embeddings answer = {.size = sizeof(answer)};
+	struct percept_embeddings answer;
+	struct percept_piece piece;
 
 	/* How many words an expert will say nobody knows. */
-	if (lane->expert || !lane->encoder_ops->plan || !lane->connector_ops->plan)
+	if (lane->expert || !lane->encoder_ops->plan)
 		return -ENOTSUP;
 	call_reset(call, lane->encoder->plugin.api->name);
 	int r = lane->encoder_ops->plan(&call->base, lane->encoder->instance, &item->media, &layout);
@@ -83,7 +84,9 @@ int stage_plan(struct request *request, struct item *item, struct call *call, st
 		return r;
 	/* The layout may lie in the call's arena: it is not reset in between. */
 	call_name(call, lane->connector->plugin.api->name);
-	r = lane->connector_ops->plan(&call->base, lane->connector->instance, &layout, &answer);
+	r = connect_plan(lane, call, &layout, &piece, &answer);
+	if (r == -ENOTSUP)
+		return r;
 	if (r)
 		return call_failed(call, r, "plan the media item", error);
 	return embeddings_copy(call, lane, &answer, 1, &request->made, error);

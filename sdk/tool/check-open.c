@@ -276,6 +276,7 @@ enum check_verdict check_info(struct check *c)
 	union {
 		struct percept_encoder_info encoder;
 		struct percept_connector_info connector;
+		struct percept_fusion_info fusion;
 		struct percept_decoder_info decoder;
 	} info;
 	void *instance;
@@ -296,6 +297,11 @@ enum check_verdict check_info(struct check *c)
 		r = ((const struct percept_connector *)c->plugin->ops)->info(instance, &info.connector);
 		identity = info.connector.identity;
 		dims = info.connector.out_dim && info.connector.position_components;
+	} else if (c->plugin->kind == PERCEPT_FUSION) {
+		info.fusion.size = sizeof(info.fusion);
+		r = ((const struct percept_fusion *)c->plugin->ops)->info(instance, &info.fusion);
+		identity = info.fusion.identity;
+		dims = info.fusion.d_model != 0;
 	} else if (c->plugin->kind == PERCEPT_DECODER) {
 		info.decoder.size = sizeof(info.decoder);
 		r = ((const struct percept_decoder *)c->plugin->ops)->info(instance, &info.decoder);

@@ -1,4 +1,4 @@
-/* check-work.c - encoders and connectors at work; repetition, refusals, cancellation and leaks of any kind. */
+/* check-work.c - encoders at work; repetition, refusals, cancellation and leaks of any kind. */
 #include "sdk/tool/check.h"
 
 #include <errno.h>
@@ -16,6 +16,7 @@ static const struct {
 } check_jobs[] = {
 	[PERCEPT_ENCODER] = { check_encoder_work, check_encoder_nonsense, check_encoder_repeat },
 	[PERCEPT_CONNECTOR] = { check_connector_work, check_connector_nonsense, check_connector_repeat },
+	[PERCEPT_FUSION] = { check_fusion_work, check_fusion_nonsense, check_fusion_repeat },
 	[PERCEPT_DECODER] = { check_decoder_work, check_decoder_nonsense, check_decoder_repeat },
 	[PERCEPT_GENERATOR] = { NULL, NULL, NULL },
 };
@@ -168,109 +169,6 @@ int check_encoder_repeat(struct check *c, void *instance)
 	if (!r && memcmp(first, f.data, bytes))
 		r = check_broken(c, "The same picture gave other features the second time.");
 	free(first);
-	return r;
-}
-
-/* connect() of 16 rows on a 4 x 4 grid, as often as it takes feature maps. `data` is the caller's. */
-static int check_connect(struct check *c, void *instance, uint32_t dim, const float *data, struct percept_embeddings *e)
-{
-	enum { MAPS = 64 };
-	const struct percept_connector *ops = c->plugin->ops;
-	struct percept_connector_info info = { .size = sizeof(info) };
-	const float *extra[MAPS];
-
-	ops->info(instance, &info);
-	for (uint32_t i = 0; i < MAPS; i++)
-		extra[i] = data;
-	if (info.n_extra > MAPS)
-		return check_broken(c, "info says that it takes %u further feature maps.", info.n_extra);
-	const struct percept_features f = {
-		.size = sizeof(f), .data = data, .n_extra = info.n_extra, .extra = info.n_extra ? extra : NULL,
-		.layout = { .size = sizeof(f.layout), .items = 1, .tokens = 16, .dim = dim, .rows = 4, .cols = 4, .grid_rows = 1,
-			    .grid_cols = 1, .width = 64, .height = 64 },
-	};
-
-	*e = (struct percept_embeddings){ .size = sizeof(*e) };
-	return ops->connect(&c->host.call, instance, &f, "What is this?", e);
-}
-
-static float *check_features(uint32_t dim)
-{
-	float *data = malloc((size_t)16 * dim * sizeof(*data));
-
-	for (uint32_t i = 0; data && i < 16 * dim; i++)
-		data[i] = (float)((int)(i * 7 % 31) - 15) / 16;
-	return data;
-}
-
-static uint32_t check_connector_dims(struct check *c, void *instance, struct percept_connector_info *info)
-{
-	*info = (struct percept_connector_info){ .size = sizeof(*info) };
-	((const struct percept_connector *)c->plugin->ops)->info(instance, info);
-	return info->in_dim ? info->in_dim : 64;
-}
-
-int check_connector_work(struct check *c, void *instance)
-{
-	struct percept_connector_info info;
-	struct percept_embeddings e;
-	const uint32_t dim = check_connector_dims(c, instance, &info);
-	float *data = check_features(dim);
-	int r = data ? check_connect(c, instance, dim, data, &e) : -ENOMEM;
-
-	free(data);
-	if (r)
-		return r;
-	if (!e.n || e.dim != info.out_dim || (info.max_rows && e.n > info.max_rows))
-		return check_broken(c, "connect gave %u rows of %u values; info says %u values and at most %u rows.", e.n, e.dim,
-				    info.out_dim, info.max_rows);
-	for (uint32_t i = 0; i < e.n_pieces; i++) {
-		const struct percept_piece *p = &e.pieces[i];
-
-		if (p->kind == PERCEPT_PIECE_ROWS && (p->first > e.n || p->count > e.n - p->first))
-			return check_broken(c, "Piece %u has rows %u to %u of %u.", i, p->first, p->first + p->count, e.n);
-		if (p->kind == PERCEPT_PIECE_TEXT && !p->text)
-			return check_broken(c, "Piece %u is text, and its text is NULL.", i);
-	}
-	return check_finite(c, "The embeddings", e.data, (size_t)e.n * e.dim);
-}
-
-int check_connector_nonsense(struct check *c, void *instance)
-{
-	struct percept_connector_info info;
-	struct percept_embeddings e;
-	const uint32_t dim = check_connector_dims(c, instance, &info);
-	float *data = check_features(dim + 1);
-
-	if (!info.in_dim) {
-		free(data);
-		return 0;
-	}
-	check_host_begin(&c->host);
-	const int r = data ? check_refused(c, "A row that is one value too long", check_connect(c, instance, dim + 1, data, &e)) :
-			     -ENOMEM;
-
-	free(data);
-	return r;
-}
-
-int check_connector_repeat(struct check *c, void *instance)
-{
-	struct percept_connector_info info;
-	struct percept_embeddings e;
-	const uint32_t dim = check_connector_dims(c, instance, &info);
-	float *data = check_features(dim), *first = NULL;
-	int r = data ? check_connect(c, instance, dim, data, &e) : -ENOMEM;
-
-	if (!r && (first = malloc((size_t)e.n * e.dim * sizeof(float)))) {
-		memcpy(first, e.data, (size_t)e.n * e.dim * sizeof(float));
-		check_host_begin(&c->host);
-		r = check_connect(c, instance, dim, data, &e);
-		if (!r && memcmp(first, e.data, (size_t)e.n * e.dim * sizeof(float)))
-			r = check_broken(c, "The same features gave other embeddings the second time.");
-	}
-	free(first);
-	free(data);
 	return r;
 }
 

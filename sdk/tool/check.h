@@ -50,17 +50,17 @@ enum check_verdict check_open(struct check *c, const char *model, void **instanc
 check_function check_description, check_operations, check_options, check_missing_model, check_damaged_model, check_info,
 	check_double_open;
 
-/* ---- check-work.c, check-decoder.c: an instance at work, by kind */
+/* ---- check-work.c, check-connector.c, check-decoder.c: an instance at work, by kind */
 check_function check_work, check_repeat, check_nonsense, check_cancel;
 /* One call's work: 0, or what the plugin returned. The result is examined, and c->why says what is wrong with it. */
 typedef int check_job(struct check *c, void *instance);
 /* The work of the plugin's kind; NULL: none is known. */
 check_job *check_work_of(const struct check *c);
-check_job check_encoder_work, check_connector_work, check_decoder_work;
+check_job check_encoder_work, check_connector_work, check_fusion_work, check_decoder_work;
 /* Calls that must be refused: 0 if all were, with a sentence. */
-check_job check_encoder_nonsense, check_connector_nonsense, check_decoder_nonsense;
+check_job check_encoder_nonsense, check_connector_nonsense, check_fusion_nonsense, check_decoder_nonsense;
 /* The same work gives the same numbers; a decoder's also beside another sequence. 0 if so. */
-check_job check_encoder_repeat, check_connector_repeat, check_decoder_repeat;
+check_job check_encoder_repeat, check_connector_repeat, check_fusion_repeat, check_decoder_repeat;
 /* A result: 0, or -EPROTO after writing why. */
 int check_finite(struct check *c, const char *what, const float *data, size_t n);
 int check_broken(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -117,7 +117,7 @@ static const struct wire_field assistant_members[] = {
 	{.name = "outputs", .type = WIRE_ARRAY, .items = &text_element},
 	{.name = "modules", .type = WIRE_ARRAY, .items = &module},
 	{.name = "context", .type = WIRE_INT},
-	{.name = "fusion", .type = WIRE_ANY, .help = "\"token\", \"feature\", or null"},
+	{.name = "fusion", .type = WIRE_ANY, .help = "\"token\", \"feature\", \"token+feature\" or \"none\""},
 	{0},
 };
 static const struct wire_field assistant = {.type = WIRE_OBJECT, .items = assistant_members};

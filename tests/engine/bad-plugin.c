@@ -231,7 +231,7 @@ static const struct percept_decoder bad_decoder = {
 	.sequence_free = bad_free, .sequence_bytes = bad_bytes, .tokenize = bad_tokenize, .piece = bad_piece,
 };
 
-/* ---- BAD 40 to 43: the kinds that no assistant runs yet. ---- */
+/* ---- BAD 40 and 50 to 54: feature fusion, of which each fails at its place. ---- */
 
 static int bad_fusion_info(void *instance, struct percept_fusion_info *info)
 {
@@ -245,22 +245,37 @@ static int bad_fusion_info(void *instance, struct percept_fusion_info *info)
 static int bad_remember(struct percept_call *call, void *fusion, const struct percept_features *f, void **memory,
 			uint64_t *bytes)
 {
+	if (BAD == 51)
+		return percept_fail(call, -EIO, "The thread is torn.");
+	*memory = BAD == 50 ? NULL : malloc(1);
 	return 0;
 }
 
 static void bad_forget(void *fusion, void *memory)
 {
+	free(memory);
 }
 
 static int bad_bind(struct percept_call *call, void *fusion, uint32_t sequence, uint32_t media, void *memory)
 {
-	return 0;
+	return BAD == 52 && memory ? percept_fail(call, -EIO, "The knot is loose.") : 0;
+}
+
+static int bad_after(struct percept_call *call, void *state, uint32_t layer, const struct percept_row *rows, uint32_t n,
+		     float *hidden)
+{
+	return percept_fail(call, -EIO, "The layer is faulty.");
 }
 
 static int bad_hooks(struct percept_call *call, void *fusion, struct percept_hooks *hooks)
 {
+	if (BAD == 53)
+		return percept_fail(call, -EIO, "The hook is bent.");
+	hooks->after_layer = BAD == 54 ? bad_after : NULL;
 	return 0;
 }
+
+/* ---- BAD 41 to 43: the kinds that no assistant runs as its part. ---- */
 
 static int bad_respond(struct percept_call *call, void *remote, const char *request, const struct percept_media *media,
 		       uint32_t n, void (*delta)(void *arg, const char *text, size_t bytes), void *arg, const char **result)
@@ -306,8 +321,9 @@ static const struct percept_expert bad_expert = {
 static const struct percept_generator bad_generator = {
 	.size = sizeof(bad_generator), .open = bad_open, .close = bad_close, .info = bad_generator_info, .generate = bad_generate,
 };
-#define BAD_KIND (BAD == 40 ? PERCEPT_FUSION : BAD == 41 ? PERCEPT_REMOTE : BAD == 42 ? PERCEPT_EXPERT : PERCEPT_GENERATOR)
-#define BAD_OPS (BAD == 40 ? (const void *)&bad_fusion : BAD == 41 ? (const void *)&bad_remote : \
+#define BAD_FUSES (BAD == 40 || (BAD >= 50 && BAD <= 54))
+#define BAD_KIND (BAD_FUSES ? PERCEPT_FUSION : BAD == 41 ? PERCEPT_REMOTE : BAD == 42 ? PERCEPT_EXPERT : PERCEPT_GENERATOR)
+#define BAD_OPS (BAD_FUSES ? (const void *)&bad_fusion : BAD == 41 ? (const void *)&bad_remote : \
 		 BAD == 42 ? (const void *)&bad_expert : (const void *)&bad_generator)
 
 #if BAD == 2

@@ -57,7 +57,6 @@ def assemblies():
         ([], -32602, ["no decoder"]),
         ([encoder, part("image.connector", "fuser"), decoder], -32602, ["Connector fuser", "inside the decoder's layers", "decoder echo"]),
         ([encoder, part("image.connector", "fuser"), llama], -32602, ["Connector fuser", "3 values", "decoder causal", "192"]),
-        ([encoder, part("image.connector", "fuser192"), llama], -32602, ["Connector fuser192", "fuses features inside decoder causal"]),
         ([part("decoder", "far")], -32602, ["Plugin far is a remote", "does not run"]),
         ([decoder, part("image.encoder", "reader")], -32602, ["Plugin reader is an expert and cannot be image.encoder"]),
         ([decoder, part("audio.generator", "maker")], -32602, ["Plugin maker is a generator", "does not run"]),
@@ -104,6 +103,21 @@ def failures():
     t.ok(bad["error"]["code"] == -32603, "checks the size of a received item again", bad)
     return e
 
+def fusions():
+    """Connectors that break the contract inside the decoder: an error to their own client, and the engine goes on."""
+    for bad, name in ((50, "blank"), (51, "torn"), (52, "loose"), (53, "unhooked"), (54, "faulty")):
+        build_plugin(folder, bad, name, 192)
+    model = os.path.join(os.path.abspath(SOURCE), "models", "tiny-llava")
+    for name, says in (("blank", "no memory"), ("torn", "The thread is torn."), ("loose", "The knot is loose."),
+                       ("unhooked", "The hook is bent."), ("faulty", "The layer is faulty.")):
+        e = Engine()
+        opened = e.open([part("image.encoder", "good"), part("image.connector", name), dict(part("decoder", "causal"), model=model)],
+                        plugin_path=[folder, BUILT])
+        error = e.ask([message(image(0), text("hi"))], [(20, 2, bytes(120))]).get("error", {})
+        t.ok(error.get("code") == -32010 and says in error.get("message", ""), "a failing fusion connector is -32010: " + says, (opened, error))
+        after = e.ask([message(text("hi"))], max_output_tokens=2)
+        t.ok("result" in after and e.close() == 0, "and texts are answered as before", after)
+
 def cancels(e):
     def slow(wait=False):
         return e.ask([message(image(0), text("hi"))], [(8, 2, bytes(48))], wait=wait)
@@ -141,6 +155,7 @@ def crash():
 try:
     refusals()
     assemblies()
+    fusions()
     cancels(failures())
     crash()
 finally:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# check-template.sh - the template builds outside the tree with pkg-config alone, loads, and keeps the contract. TAP.
+# check-template.sh - the template's plugins build outside the tree with pkg-config alone, loads, and keeps the contract. TAP.
 top=$(cd "${top_srcdir:-.}" && pwd)
 build=$(cd "${top_builddir:-.}" && pwd)
 work=$(mktemp -d) || exit 1
@@ -14,7 +14,7 @@ mkdir -p "$work/usr/include/percept" "$work/usr/lib/pkgconfig" "$work/mine"
 cp "$top/sdk/include/percept/plugin.h" "$work/usr/include/percept/"
 sed -e "s|^prefix=.*|prefix=$work/usr|" -e 's|^exec_prefix=.*|exec_prefix=${prefix}|' -e 's|^libdir=.*|libdir=${prefix}/lib|' \
 	-e 's|^includedir=.*|includedir=${prefix}/include|' "$build/percept-plugin.pc" >"$work/usr/lib/pkgconfig/percept-plugin.pc"
-cp "$top/sdk/template/Makefile" "$top/sdk/template/brightness.c" "$work/mine/" && chmod -R u+w "$work/mine"
+cp "$top/sdk/template/Makefile" "$top"/sdk/template/*.c "$work/mine/" && chmod -R u+w "$work/mine"
 PKG_CONFIG_LIBDIR="$work/usr/lib/pkgconfig"; export PKG_CONFIG_LIBDIR
 unset MAKEFLAGS MAKELEVEL MFLAGS CFLAGS LDFLAGS
 make_mine() { (cd "$work/mine" && make CFLAGS="-O2 -Wall -Wextra -Werror -Wno-unused-parameter" "$@") >"$work/log" 2>&1; }
@@ -22,7 +22,12 @@ make_mine() { (cd "$work/mine" && make CFLAGS="-O2 -Wall -Wextra -Werror -Wno-un
 make_mine; verdict $? "builds with pkg-config alone"
 nm -D --defined-only "$work/mine/brightness.so" 2>"$work/log" | awk '$2 != "A" { print $3 }' | grep -qx percept_plugin
 verdict $? "exports percept_plugin"
-"$build/percept" check "$work/mine/brightness.so" >"$work/log" 2>&1; verdict $? "passes percept check"
+# A matrix from 3 features to 192 values.
+head -c 2304 /dev/zero >"$work/matrix.f32"
+for name in brightness pool tint; do
+	"$build/percept" check --model "$work/matrix.f32" "$work/mine/$name.so" >"$work/log" 2>&1 && ! grep -q SKIP "$work/log"
+	verdict $? "$name passes percept check, and nothing of it is skipped"
+done
 "$build/percept" check -o rows=3 "$work/mine/brightness.so" >"$work/log" 2>&1; verdict $? "passes percept check with an option"
 make_mine install DESTDIR="$work/root"; verdict $? "installs"
 find "$work/root" -name brightness.so 2>"$work/log" | grep -q 'plugins-1/brightness.so$'; verdict $? "lands among the plugins of its ABI"
