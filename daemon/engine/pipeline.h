@@ -34,6 +34,8 @@ int connect_plan(const struct lane *lane, struct call *call, const struct percep
 int stage_expert(struct request *request, struct item *item, struct call *call, struct wire_error *error);
 /* Only the counts, where the plugins can tell them without the work: request->made without data; -ENOTSUP if they cannot. */
 int stage_plan(struct request *request, struct item *item, struct call *call, struct wire_error *error);
+/* A bound on the item's rows in the prompt becomes the one for its encoder, where the plugins can tell without the work. */
+int stage_bound(struct request *request, struct item *item, struct call *call, struct wire_error *error);
 /* embedding.create in the encoder's space: request->vector. */
 int stage_features(struct request *request, struct item *item, struct call *call, struct wire_error *error);
 

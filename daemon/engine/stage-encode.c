@@ -64,34 +64,6 @@ int stage_encode(struct request *request, struct item *item, struct call *call, 
 	return r;
 }
 
-int stage_plan(struct request *request, struct item *item, struct call *call, struct wire_error *error)
-{
-	const struct lane *lane = stage_lane(request, item);
-	struct percept_layout layout = {.size = sizeof(layout)};
-	struct percept_embeddings answer;
-	struct percept_piece piece;
-
-	/* How many words an expert will say nobody knows. */
-	if (lane->expert || !lane->encoder_ops->plan)
-		return -ENOTSUP;
-	call_reset(call, lane->encoder->plugin.api->name);
-	int r = lane->encoder_ops->plan(&call->base, lane->encoder->instance, &item->media, &layout);
-
-	if (r)
-		return call_failed(call, r, "plan the media item", error);
-	r = embeddings_check_layout(call, lane, &layout, error);
-	if (r)
-		return r;
-	/* The layout may lie in the call's arena: it is not reset in between. */
-	call_name(call, lane->connector->plugin.api->name);
-	r = connect_plan(lane, call, &layout, &piece, &answer);
-	if (r == -ENOTSUP)
-		return r;
-	if (r)
-		return call_failed(call, r, "plan the media item", error);
-	return embeddings_copy(call, lane, &answer, 1, &request->made, error);
-}
-
 int stage_features(struct request *request, struct item *item, struct call *call, struct wire_error *error)
 {
 	struct percept_features features;

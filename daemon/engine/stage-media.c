@@ -66,6 +66,11 @@ int stage_media(struct request *request, struct item *item, struct call *call, s
 	file_close(&item->fd);
 	item->media.data = data;
 	item->media.bytes = bytes;
+	const int connects = request->kind != REQUEST_EMBEDDING || request->space != REQUEST_ENCODER;
+	const int r = connects && item->media.max_tokens ? stage_bound(request, item, call, error) : 0;
+
+	if (r)
+		return r;
 	if (stage_media_name(request, item))
 		return wire_error_set(error, WIRE_INTERNAL, "A media item could not be named by its content.");
 	return 0;

@@ -134,6 +134,28 @@ def detail():
     assert result["usage"]["input_tokens"] < len(b.ids) and not result["usage"]["media"][0]["encoder_cached"], result["usage"]
 
 
+def bounded():
+    """max_tokens bounds the rows that a picture is in the prompt, those of all its pieces; what no division keeps is refused"""
+    for b in bundles:
+        client = daemon.client()
+        picture = next(p for p in b.parts if p["type"] == "input_image")
+
+        def rows(most=None, **more):
+            item = {**picture, **more, **({"max_tokens": most} if most else {})}
+            answer = client.answer(client.send("embedding.create", {"assistant": b.name.replace("_", "-"), "space": "connector", "input": [
+                {"type": "message", "role": "user", "content": [item]}]}, tail=b.tail))
+            return answer["result"]["shape"][0] if "result" in answer else answer["error"]["message"]
+
+        all = rows()
+        least = min(rows(most) for most in range(1, all + 1) if isinstance(rows(most), int))
+        assert rows(all) == all and rows(all + 1) == all and rows(1 << 30) == all, (b.name, all)
+        for most in range(least, all):
+            assert least <= rows(most) <= most, (b.name, most, rows(most), all)
+        assert rows(least - 1) == "This item takes at least %d tokens of the prompt, and max_tokens is %d." % (least, least - 1), (
+            b.name, rows(least - 1))
+        assert least == all or least == rows(detail="low"), (b.name, least, all)
+
+
 def hostile():
     """configurations that cannot be are refused with one sentence"""
     for case, change, word in (
@@ -165,7 +187,7 @@ def hostile():
 
 
 try:
-    run([alone, together, prefixes, chunks, spans, long_span, detail, hostile])
+    run([alone, together, prefixes, chunks, spans, long_span, detail, bounded, hostile])
 finally:
     daemon.stop()
     shutil.rmtree(folder)

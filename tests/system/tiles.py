@@ -127,12 +127,29 @@ def bounded():
     """max_tokens chooses among the grids; what not even the overview keeps is refused"""
     parts, tail = first.parts()
     client = daemon.client()
-    costs = []
-    for most in (80, 64, 48, 32, 16):
+    bounds, costs = (88, 60, 59, 52, 51, 32, 17), []
+    for most in bounds:
         costs.append(respond(client, [parts[0], {**parts[1], "max_tokens": most}], tail)["usage"]["media"][0]["tokens"])
-    assert costs == sorted(costs, reverse=True) and costs[0] > costs[2] > costs[-1] == 17, costs
-    answer = ask(client, [parts[0], {**parts[1], "max_tokens": 15}], tail)
-    assert "max_tokens is 15" in answer["error"]["message"], answer
+    assert costs == [60, 60, 52, 52, 17, 17, 17], costs
+    answer = ask(client, [parts[0], {**parts[1], "max_tokens": 16}], tail)
+    assert "at least 17 tokens" in answer["error"]["message"] and "max_tokens is 16" in answer["error"]["message"], answer
+
+
+def bounded_shapes():
+    """max_tokens bounds rows of merged patches, as they enter the prompt"""
+    for case in ("vlm_pixtral", "vlm_mistral3"):
+        bundle = Bundle(case, CASES[case])
+        other = Daemon(bundle.config())
+        parts, tail = bundle.parts()
+        client, costs = other.client(), []
+        for most in (0, 12, 6, 2):
+            item = {**parts[1], **({"max_tokens": most} if most else {})}
+            answer = client.answer(client.send("embedding.create", {"space": "connector", "input": [
+                {"type": "message", "role": "user", "content": [item]}]}, tail=tail))
+            costs.append(answer["result"]["shape"][0])
+            assert not most or most // 2 <= costs[-1] <= most, (case, most, costs)
+        other.stop()
+        assert costs == sorted(costs, reverse=True) and costs[0] >= 12, (case, costs)
 
 
 def newline_of(width):
@@ -183,7 +200,7 @@ def refuses():
 
 
 try:
-    run([equals_the_reference, encoded_once, in_order, bounded, refuses])
+    run([equals_the_reference, encoded_once, in_order, bounded, bounded_shapes, refuses])
 finally:
     daemon.stop()
     shutil.rmtree(folder)

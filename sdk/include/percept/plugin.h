@@ -163,7 +163,9 @@ struct percept_media {
 	uint32_t frames;   /* images: 1 */
 	uint32_t width, height, channels; /* audio: 0, 0, 1 */
 	uint32_t detail;   /* enum percept_detail */
-	uint32_t max_tokens; /* 0: no bound. What the encoder cannot do is -EINVAL. Its rows, or what its own connector makes of them */
+	/* 0: no bound. Rows of features, or what the encoder's own connector makes of them; too few are -EINVAL. Where encoder and
+	 * connector have plan(), the host finds the bound with which the rows that enter the prompt are as few as a request wants. */
+	uint32_t max_tokens;
 	uint32_t reserved;
 	uint64_t samples;  /* audio */
 	double rate_hz;    /* audio: samples, video: frames per second */
