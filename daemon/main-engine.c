@@ -17,12 +17,14 @@
 #include "daemon/conf/conf.h"
 #include "daemon/engine/engine.h"
 #include "daemon/engine/loader.h"
+#include "daemon/engine/sweep.h"
 #include "sdk/wire/place.h"
 
 static const char main_help[] =
 	"Usage: percept-engine --fd N [--scan]\n"
 	"       percept-engine --socket PATH [-c FILE] [--assistant NAME]\n"
 	"       percept-engine --check [-c FILE] [--assistant NAME]\n"
+	"       percept-engine --sweep [-c FILE]\n"
 	"       percept-engine --probe FILE\n"
 	"Runs one assistant: loads its plugins, answers requests on a socket. perceptd starts it.\n"
 	"\n"
@@ -31,6 +33,8 @@ static const char main_help[] =
 	"  --socket PATH     open an assistant and serve who connects there, one after the other: perceptd's requests,\n"
 	"                    with text alone, for looking at an engine by itself\n"
 	"  --check           open an assistant, say whether that worked, and exit\n"
+	"  --sweep           open every part that the configuration names, and every installed one with its models; say which\n"
+	"                    fit together, as a line of JSON\n"
 	"  -c, --config FILE the configuration that has the assistant; perceptd's own if not given\n"
 	"  --assistant NAME  which one; \"default\" if not given\n"
 	"  --probe FILE      say what the plugin in FILE is, as a line of JSON\n"
@@ -38,7 +42,7 @@ static const char main_help[] =
 	"  -V, --version     the version\n";
 
 struct main_arguments {
-	int fd, scan, check;
+	int fd, scan, check, sweep;
 	const char *probe, *socket, *config, *assistant;
 };
 
@@ -46,6 +50,7 @@ static const struct option main_options[] = {
 	{"fd", required_argument, NULL, 'f'},     {"scan", no_argument, NULL, 'S'},          {"probe", required_argument, NULL, 'p'},
 	{"socket", required_argument, NULL, 's'}, {"check", no_argument, NULL, 'k'},         {"config", required_argument, NULL, 'c'},
 	{"help", no_argument, NULL, 'h'},         {"assistant", required_argument, NULL, 'a'}, {"version", no_argument, NULL, 'V'},
+	{"sweep", no_argument, NULL, 'w'},
 	{NULL, 0, NULL, 0},
 };
 
@@ -63,13 +68,13 @@ static int main_read_fd(const char *text, int *fd)
 /* What does not go together. */
 static int main_judge(const struct main_arguments *a)
 {
-	const int ways = (a->fd >= 0) + !!a->socket + a->check + !!a->probe, by_hand = a->socket || a->check;
+	const int ways = (a->fd >= 0) + !!a->socket + a->check + a->sweep + !!a->probe, by_hand = a->socket || a->check;
 
 	if (ways != 1)
-		return fprintf(stderr, "percept-engine: give one of --fd, --socket, --check and --probe%s. Try --help.\n",
+		return fprintf(stderr, "percept-engine: give one of --fd, --socket, --check, --sweep and --probe%s. Try --help.\n",
 			       ways ? "" : "; perceptd starts this program"), 2;
-	if (!by_hand && (a->config || a->assistant))
-		return fputs("percept-engine: --config and --assistant are for --socket and --check.\n", stderr), 2;
+	if (!by_hand && (a->assistant || (a->config && !a->sweep)))
+		return fputs("percept-engine: --config and --assistant are for --socket and --check, --config for --sweep.\n", stderr), 2;
 	if (a->scan && a->fd < 0)
 		return fputs("percept-engine: --scan needs --fd N.\n", stderr), 2;
 	return -1;
@@ -91,6 +96,9 @@ static int main_read(int argc, char **argv, struct main_arguments *a)
 			break;
 		case 'k':
 			a->check = 1;
+			break;
+		case 'w':
+			a->sweep = 1;
 			break;
 		case 'p':
 			a->probe = optarg;
@@ -134,6 +142,25 @@ static cJSON *main_assistant(const struct main_arguments *a)
 		fputs("percept-engine: Memory is out.\n", stderr);
 	conf_free(conf);
 	return json;
+}
+
+/* Every part of every assistant, and how they fit. The exit code. */
+static int main_sweep(const struct main_arguments *a, const char *program)
+{
+	struct conf_error error = {""};
+	struct conf *conf = conf_load(a->config, &error);
+	cJSON *all = cJSON_CreateArray();
+	int r = 1;
+
+	for (size_t i = 0; conf && i < conf->n_assistants; i++)
+		cJSON_AddItemToArray(all, conf_assistant_json(conf, &conf->assistants[i]));
+	if (conf)
+		r = sweep_run(all, program);
+	else
+		fprintf(stderr, "percept-engine: %s\n", error.text);
+	cJSON_Delete(all);
+	conf_free(conf);
+	return r;
 }
 
 /* A socket file that nobody listens on any more may be replaced. */
@@ -221,6 +248,8 @@ int main(int argc, char **argv)
 	if (n < 0)
 		return perror("percept-engine: /proc/self/exe"), 1;
 	program[n] = 0;
+	if (arguments.sweep)
+		return main_sweep(&arguments, program);
 	struct engine_setup setup = {.program = program, .fd = arguments.fd, .listener = -1, .scan_only = arguments.scan};
 
 	if (arguments.fd < 0)

@@ -1,5 +1,5 @@
 # percept.fish - completion of percept for fish.
-set -l commands ask chat embed look status assistants plugins load unload reload shutdown models bench check
+set -l commands ask chat embed look status assistants plugins assemblies load unload reload shutdown models bench check
 
 function __percept_assistants
 	percept --no-start assistants 2>/dev/null | awk 'NR > 1 { print $1 }'
@@ -20,6 +20,7 @@ set -l none "not __fish_seen_subcommand_from $commands"
 complete -c percept -n $none -a ask -d 'answers a question about pictures, sound and text'
 complete -c percept -n $none -a chat -d 'a conversation in the terminal'
 complete -c percept -n $none -a embed -d 'the embedding of a text or of a picture'
+complete -c percept -n $none -a assemblies -d 'which encoders, connectors and decoders fit together'
 complete -c percept -n $none -a look -d 'what an encoder saw, and where words attended'
 complete -c percept -n $none -a status -d 'how the daemon and its assistants are'
 complete -c percept -n $none -a assistants -d 'which assistants there are'
@@ -56,6 +57,8 @@ complete -c percept -n '__fish_seen_subcommand_from ask' -l raw -d 'without the 
 complete -c percept -n '__fish_seen_subcommand_from embed' -l space -x -a 'encoder connector text' -d 'where'
 complete -c percept -n '__fish_seen_subcommand_from embed' -l pooled -d 'one vector an item'
 complete -c percept -n '__fish_seen_subcommand_from embed' -l compare -d 'a table of how alike they are'
+complete -c percept -n '__fish_seen_subcommand_from assemblies' -F
+complete -c percept -n '__fish_seen_subcommand_from assemblies' -s f -l fits -d 'only what fits'
 complete -c percept -n '__fish_seen_subcommand_from look' -F
 complete -c percept -n '__fish_seen_subcommand_from look' -s o -l output -r -F -d 'write a PNG file'
 complete -c percept -n '__fish_seen_subcommand_from look' -s T -l token -x -d 'of the answer, not all'

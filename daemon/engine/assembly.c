@@ -100,8 +100,7 @@ static int assembly_take_template(struct part *part, cJSON *row, struct wire_err
 	return error->code;
 }
 
-static int assembly_load_plugin(struct part *part, const char *name, const cJSON *resolved, const char *program,
-				struct wire_error *error)
+int assembly_load_plugin(struct part *part, const char *name, const cJSON *resolved, const char *program, struct wire_error *error)
 {
 	char reason[512];
 	char *path = loader_find(program, cJSON_GetObjectItemCaseSensitive(resolved, "plugin_path"), name, reason, sizeof(reason));
@@ -117,8 +116,8 @@ static int assembly_load_plugin(struct part *part, const char *name, const cJSON
 	return r ? error->code : 0;
 }
 
-static int assembly_open_part(struct assembly *assembly, cJSON *row, const cJSON *resolved, const char *program,
-			      struct call *call, struct wire_error *error)
+int assembly_open_part(struct assembly *assembly, cJSON *row, const cJSON *resolved, const char *program, struct call *call,
+		       struct wire_error *error)
 {
 	struct part *part = &assembly->parts[assembly->n_parts];
 	const char *name = assembly_text_of(row, "plugin");

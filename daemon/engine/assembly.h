@@ -64,6 +64,12 @@ const struct lane *assembly_text_lane(const struct assembly *assembly);
 /* Bytes of all parts' weights. */
 uint64_t assembly_weight_bytes(const struct assembly *assembly);
 
+/* Loads the plugin called `name` for a part. 0 or *error. [worker] */
+int assembly_load_plugin(struct part *part, const char *name, const cJSON *resolved, const char *program, struct wire_error *error);
+/* Opens the part of `row` {role, plugin, model, options} as assembly->parts[n_parts++], and asks what it is. 0 or *error. [worker] */
+int assembly_open_part(struct assembly *assembly, cJSON *row, const cJSON *resolved, const char *program, struct call *call,
+		       struct wire_error *error);
+
 /* assembly-check.c: 0, or *error with one sentence that names both parts. */
 int assembly_check(const struct assembly *assembly, struct wire_error *error);
 /* What an opened part says of itself: filled in and within reason. 0, or -32010. */

@@ -8,8 +8,8 @@
 #include <string.h>
 
 static const struct tool_command *const commands[] = {
-	&command_ask, &command_chat, &command_embed, &command_look, &command_status, &command_assistants, &command_plugins, &command_load,
-	&command_unload, &command_reload, &command_shutdown, &command_models, &command_bench, &command_check,
+	&command_ask, &command_chat, &command_embed, &command_look, &command_status, &command_assistants, &command_plugins,
+	&command_assemblies, &command_load, &command_unload, &command_reload, &command_shutdown, &command_models, &command_bench, &command_check,
 	NULL,
 };
 

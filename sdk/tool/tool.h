@@ -67,7 +67,7 @@ struct tool_command {
 	int (*run)(struct tool *tool, const void *values, const struct tool_items *items);
 };
 
-extern const struct tool_command command_ask, command_assistants, command_bench, command_chat, command_check, command_embed,
+extern const struct tool_command command_ask, command_assemblies, command_assistants, command_bench, command_chat, command_check, command_embed,
 	command_load, command_look, command_models, command_plugins, command_reload, command_shutdown, command_status, command_unload;
 
 /* ---- options.c */
