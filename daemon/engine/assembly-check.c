@@ -199,6 +199,30 @@ static int assembly_check_lane(const struct assembly *assembly, size_t i, struct
 	return 0;
 }
 
+/* What a fusion connector says of the decoder that it was made for, as far as it says it. */
+static int assembly_check_sizes(const struct assembly *assembly, const struct lane *lane, struct wire_error *error)
+{
+	const struct percept_fusion_info *f = &lane->fusion_info;
+	const struct percept_decoder_info *d = &assembly->info;
+	const struct {
+		uint32_t wanted, found;
+		const char *what;
+	} sizes[] = {
+		{f->n_layers, d->n_layers, "layers"},
+		{f->qkv_dim, d->qkv_dim, "values of q, k and v a row"},
+		{f->out_dim, d->out_dim, "values of all heads a row"},
+	};
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+		if (sizes[i].wanted && sizes[i].wanted != sizes[i].found)
+			return wire_error_set(error, WIRE_PARAMS,
+					      "Connector %s of %s was made for a decoder of %u %s, but decoder %s of %s has %u.",
+					      lane->connector->plugin.api->name, assembly_model(lane->connector), sizes[i].wanted,
+					      sizes[i].what, assembly->decoder->plugin.api->name, assembly_model(assembly->decoder),
+					      sizes[i].found);
+	return 0;
+}
+
 /* What a connector asks of a decoder. */
 static int assembly_check_abilities(const struct assembly *assembly, const struct lane *lane, struct wire_error *error)
 {
@@ -222,13 +246,7 @@ static int assembly_check_abilities(const struct assembly *assembly, const struc
 			return wire_error_set(error, WIRE_PARAMS, "Connector %s of %s %s, but decoder %s of %s cannot take that.",
 					      lane->connector->plugin.api->name, assembly_model(lane->connector), needs[i].text,
 					      assembly->decoder->plugin.api->name, assembly_model(assembly->decoder));
-	if (fuses && lane->fusion_info.n_layers && lane->fusion_info.n_layers != assembly->info.n_layers)
-		return wire_error_set(error, WIRE_PARAMS,
-				      "Connector %s of %s was made for a decoder of %u layers, but decoder %s of %s has %u.",
-				      lane->connector->plugin.api->name, assembly_model(lane->connector), lane->fusion_info.n_layers,
-				      assembly->decoder->plugin.api->name, assembly_model(assembly->decoder),
-				      assembly->info.n_layers);
-	return 0;
+	return fuses ? assembly_check_sizes(assembly, lane, error) : 0;
 }
 
 int assembly_check(const struct assembly *assembly, struct wire_error *error)

@@ -90,6 +90,12 @@ static struct row_key rows_item_key(const struct rows *rows, const char *hex, ui
 	return (struct row_key){rows_half(hex) | (uint64_t)1 << 63, (rows_half(hex + 16) + row) ^ rows->seen};
 }
 
+/* What names the items behind `seen` and one more, the `number`-th. Never 0. */
+static uint64_t rows_have_seen(uint64_t seen, const struct item *item, uint32_t number)
+{
+	return ((seen * 0x9e3779b97f4a7c15u) ^ rows_half(item->key) ^ number) | 1;
+}
+
 /* Rows from here on have seen one more item. Where layers attend it, they are other rows than those behind another one. */
 static void rows_begin_item(struct rows *rows, struct item *item)
 {
@@ -97,7 +103,7 @@ static void rows_begin_item(struct rows *rows, struct item *item)
 	if (rows->run == 0 || rows->n != rows->run_end)
 		rows->run = rows->media;
 	if (rows->seen)
-		rows->seen = (rows->seen * 0x9e3779b97f4a7c15u) ^ rows_half(item->key) ^ rows->media;
+		rows->seen = rows_have_seen(rows->seen, item, rows->media);
 }
 
 /* How far from an item's first row what follows a piece's rows stands: as the connector says behind the last row, before it
@@ -281,6 +287,19 @@ static int rows_add_piece(struct weave *weave, const struct prompt_piece *piece,
 	return r;
 }
 
+/* A prompt with items that layers attend has other rows than one without from its first row on; with other items too, where rows
+ * before the first attend them. */
+static void rows_begin(struct request *request, const struct assembly *assembly)
+{
+	for (size_t i = 0; i < request->n_items && assembly->fusion; i++) {
+		const struct item *item = &request->items[i];
+
+		if (assembly->fusion != &assembly->lanes[item->lane])
+			continue;
+		request->rows.seen = assembly->fusion->fusion_info.whole ? rows_have_seen(request->rows.seen, item, (uint32_t)i + 1) : 1;
+	}
+}
+
 int rows_build(struct request *request, struct call *call, struct wire_error *error)
 {
 	const struct prompt *prompt = &request->prompt;
@@ -288,8 +307,7 @@ int rows_build(struct request *request, struct call *call, struct wire_error *er
 	struct weave weave = {.request = request, .call = call, .names = prompt_names(assembly)};
 	int r = 0;
 
-	for (size_t i = 0; i < request->n_items; i++)
-		request->rows.seen |= assembly->fusion == &assembly->lanes[request->items[i].lane];
+	rows_begin(request, assembly);
 	for (size_t i = 0; i < prompt->n && r == 0; i++)
 		r = rows_add_piece(&weave, &prompt->pieces[i], i + 1 < prompt->n ? &prompt->pieces[i + 1] : NULL, error);
 	if (r == 0)
