@@ -83,14 +83,22 @@ def sizes(config):
             "context_length": config["max_position_embeddings"], "attention.layer_norm_rms_epsilon": config["rms_norm_eps"]}
 
 
+def cut(tensor, parts):
+    """The parts of a matrix, as many rows in each."""
+    (rows, cols), values = tensor
+    n = rows // parts
+    return [([n, cols], values[i * n * cols:(i + 1) * n * cols]) for i in range(parts)]
+
+
 def qwen(folder):
-    tensors, config = load("dec_llama_mha")
+    tensors, config = load("dec_phi3")
     layers, dim = config["num_hidden_layers"], config["hidden_size"]
     inner = {"ln_1": "attn_norm", "ln_2": "ffn_norm", "attn.c_attn": "attn_qkv", "attn.c_proj": "attn_output", "mlp.w2": "ffn_gate",
              "mlp.w1": "ffn_up", "mlp.c_proj": "ffn_down"}
     g = renamed(tensors, layers, OUTER, LLAMA, "model.layers.%d.", "blk.%d.")
     for i in range(layers):
-        g["blk.%d.attn_qkv.weight" % i] = rows(*(tensors["model.layers.%d.self_attn.%s_proj.weight" % (i, x)] for x in "qkv"))
+        g["blk.%d.attn_qkv.weight" % i] = tensors["model.layers.%d.self_attn.qkv_proj.weight" % i]
+        g["blk.%d.ffn_gate.weight" % i], g["blk.%d.ffn_up.weight" % i] = cut(tensors["model.layers.%d.mlp.gate_up_proj.weight" % i], 2)
         g["blk.%d.attn_qkv.bias" % i] = ([3 * dim], (0.0,) * (3 * dim))
     hf = renamed(g, layers, {"token_embd": "transformer.wte", "output_norm": "transformer.ln_f", "output": "lm_head"},
                  {b: a for a, b in inner.items()}, "blk.%d.", "transformer.h.%d.")
@@ -160,7 +168,7 @@ def phi3(folder):
                                      "rope.dimension_count": config["hidden_size"] // config["num_attention_heads"]}), g)
 
 
-CASES = [("qwen", "dec_llama_mha", "qwen", qwen), ("deepseek2", "dec_deepseek_v2", "deepseek_v2", lambda f: deepseek(f, False)),
+CASES = [("qwen", "dec_phi3", "qwen", qwen), ("deepseek2", "dec_deepseek_v2", "deepseek_v2", lambda f: deepseek(f, False)),
          ("deepseek2, keys and values apart", "dec_deepseek_v2", "deepseek_v2", lambda f: deepseek(f, True)),
          ("mpt", "dec_mpt", "mpt", mpt), ("phi3 with longrope", "dec_phi3_longrope", "phi3", phi3)]
 
