@@ -176,6 +176,9 @@ static int prompt_render(const struct assembly *assembly, const cJSON *params, i
 	cJSON *variables = assembly->text.names ? cJSON_Duplicate(assembly->text.names, 1) : cJSON_CreateObject();
 	struct nn_error why = {0};
 
+	/* Models without a token for pictures: the template says where they stand. */
+	if (!cJSON_HasObjectItem(variables, "image_token"))
+		cJSON_AddStringToObject(variables, "image_token", GUARD_MARKER);
 	cJSON_AddItemToObject(variables, "messages", prompt_messages(assembly, &names, params, markers));
 	cJSON_AddTrueToObject(variables, "add_generation_prompt");
 	int r = nn_template_render(assembly->text.chat, variables, &nn_template_default_limits, text, &why);

@@ -217,6 +217,11 @@ struct value args_first(const struct args *args); /* the only argument of a buil
 int args_int(struct run *r, const struct args *args, size_t place, const char *name, int64_t fallback, int64_t *i);
 int args_str(struct run *r, const struct args *args, size_t place, const char *name, struct str fallback, struct str *s);
 
+/* The format that a model's own code has: by its type and config.json's "template_version"; by config.json's text. malloc'ed; NULL:
+ * models of that type have none. */
+char *template_own(const char *type, const char *version);
+char *template_own_of(const char *json, size_t n);
+
 /* Unicode */
 int char_is_space(uint32_t c);
 size_t str_chars(struct str s);

@@ -124,29 +124,41 @@ static char *template_member(const char *json, size_t n)
 	return copy;
 }
 
+/* A text of a GGUF file, malloc'ed; NULL: there is none. */
+static char *template_value(const struct nn_gguf *g, const char *key)
+{
+	const struct nn_gguf_value *v = nn_gguf_value(g, key);
+
+	if (!v || v->is_array || v->type != NN_GGUF_STRING)
+		return NULL;
+	const unsigned char *at = v->data;
+	const struct nn_gguf_text text = nn_gguf_next_text(&at);
+
+	return text.n <= TEMPLATE_FILE_LIMIT && utf8_valid(text.bytes, text.n) ? strndup(text.bytes, text.n) : NULL;
+}
+
 static char *template_of_gguf(const char *path)
 {
 	struct nn_gguf_file file;
-	char *found = NULL;
 
 	if (nn_gguf_open(&file, path, NULL))
 		return NULL;
-	const struct nn_gguf_value *v = nn_gguf_value(&file.g, "tokenizer.chat_template");
+	char *found = template_value(&file.g, "tokenizer.chat_template"), *type = template_value(&file.g, "general.architecture");
 
-	if (v && !v->is_array && v->type == NN_GGUF_STRING) {
-		const unsigned char *at = v->data;
-		const struct nn_gguf_text text = nn_gguf_next_text(&at);
-
-		if (text.n <= TEMPLATE_FILE_LIMIT && utf8_valid(text.bytes, text.n))
-			found = strndup(text.bytes, text.n);
-	}
+	if (!found && type)
+		found = template_own(type, "");
+	free(type);
 	nn_gguf_close(&file);
 	return found;
 }
 
 char *nn_template_find(const char *directory)
 {
-	static const char *const files[] = {"chat_template.json", "tokenizer_config.json"};
+	/* Where a model has a format of its own, the tokenizer's file has another's, whose tokenizer it took over. */
+	static const struct {
+		const char *file;
+		char *(*find)(const char *json, size_t n);
+	} files[] = {{"chat_template.json", template_member}, {"config.json", template_own_of}, {"tokenizer_config.json", template_member}};
 	struct text text;
 	char *found = NULL;
 
@@ -155,9 +167,9 @@ char *nn_template_find(const char *directory)
 	if (!text_read(&text, directory, "chat_template.jinja", TEMPLATE_FILE_LIMIT, NULL))
 		return text.data;
 	for (size_t i = 0; i < sizeof(files) / sizeof(*files) && !found; i++) {
-		if (text_read(&text, directory, files[i], TEMPLATE_FILE_LIMIT, NULL))
+		if (text_read(&text, directory, files[i].file, TEMPLATE_FILE_LIMIT, NULL))
 			continue;
-		found = template_member(text.data, text.n);
+		found = files[i].find(text.data, text.n);
 		text_free(&text);
 	}
 	return found;

@@ -24,8 +24,8 @@ void nn_template_free(struct nn_template *t);
  * raise_exception() gives -EINVAL with its text; a limit gives -E2BIG. [any] */
 int nn_template_render(const struct nn_template *t, const cJSON *variables, const struct nn_template_limits *limits,
 		       char **text, struct nn_error *error);
-/* The template of a model directory: chat_template.jinja, chat_template.json, tokenizer_config.json; or of a
- * .gguf file. malloc'ed, NULL if none. */
+/* The template of a model directory: chat_template.jinja, chat_template.json, the format that the model's own code has (CogVLM),
+ * tokenizer_config.json; or of a .gguf file. malloc'ed, NULL if none. */
 char *nn_template_find(const char *directory);
 
 #endif

@@ -1,0 +1,50 @@
+/* template-own.c - models whose prompts their own code writes, and no file beside the weights. */
+#include "sdk/nn/template-parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <cjson/cJSON.h>
+
+#include "sdk/nn/checkpoint.h"
+
+/* A message's words, whether it is a string or parts; the pictures of all messages. */
+#define WORDS(message)                                                                                                        \
+	"{% if " message ".content is string %}{{ " message ".content }}{% else %}{% for part in " message ".content %}"       \
+	"{% if part.type == 'text' %}{{ part.text }}{% endif %}{% endfor %}{% endif %}"
+#define PICTURES                                                                                                              \
+	"{% for message in messages %}{% if message.content is not string %}{% for part in message.content %}"                 \
+	"{% if part.type == 'image' %}{{ image_token }}{% endif %}{% endfor %}{% endif %}{% endfor %}"
+
+/* CogVLM: the picture stands behind the first token, in front of all turns. */
+#define COGVLM(answer)                                                                                                        \
+	"{{ bos_token }}" PICTURES "{% for message in messages %}{% if message.role == 'user' %}Question: " WORDS("message")   \
+	" " answer "{% elif message.role == 'assistant' %} " WORDS("message") "{{ '\\n' }}"                                    \
+	"{% else %}" WORDS("message") "{{ '\\n' }}{% endif %}{% endfor %}"
+
+/* By model_type and config.json's "template_version"; a model's first row is for any other. */
+static const struct {
+	const char *type, *version, *source;
+} own[] = {
+	{ "cogvlm", "chat", COGVLM("Answer:") },
+	{ "cogvlm", "vqa", COGVLM("Short answer:") },
+	{ "cogvlm", "base", "{{ bos_token }}" PICTURES "{% set last = messages[-1] %}" WORDS("last") },
+};
+
+char *template_own(const char *type, const char *version)
+{
+	const char *found = NULL;
+
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		if (!strcmp(own[i].type, type) && (!found || !strcmp(own[i].version, version)))
+			found = own[i].source;
+	return found ? strdup(found) : NULL;
+}
+
+char *template_own_of(const char *json, size_t n)
+{
+	cJSON *config = cJSON_ParseWithLength(json, n);
+	char *found = template_own(nn_config_type(config), nn_config_string(config, "template_version", ""));
+
+	cJSON_Delete(config);
+	return found;
+}
