@@ -6,6 +6,7 @@
 
 #include "daemon/engine/bundle-pair.h"
 #include "daemon/engine/json-file.h"
+#include "sdk/nn/checkpoint.h"
 #include "sdk/nn/gguf.h"
 
 #define BUNDLE_PARTS 4
@@ -25,6 +26,7 @@ static const struct bundle {
 	{"gemma3", {{"decoder", "causal"}, {"image.encoder", "siglip"}, {"image.connector", "grid"}}},
 	{"paligemma", {{"decoder", "causal"}, {"image.encoder", "siglip"}, {"image.connector", "mlp"}}},
 	{"internvl", {{"decoder", "causal"}, {"image.encoder", "internvl"}, {"image.connector", "grid"}}},
+	{"cogvlm", {{"decoder", "causal"}, {"image.encoder", "eva"}, {"image.connector", "visual_expert"}}},
 	{"idefics3_vision", {{"image.encoder", "idefics3"}}},
 	{"smolvlm_vision", {{"image.encoder", "idefics3"}}},
 	{"internvl_vision", {{"image.encoder", "internvl"}}},
@@ -103,7 +105,7 @@ static const char *bundle_type(const cJSON *config)
 	static const char *const families[] = {"eva", "convnext"};
 	const cJSON *open_clip = cJSON_GetObjectItemCaseSensitive(config, "model_cfg");
 	const cJSON *tower = cJSON_GetObjectItemCaseSensitive(open_clip, "vision_cfg");
-	const char *type = bundle_text_of(config, "model_type");
+	const char *type = nn_config_type(config);
 	const char *timm = open_clip ? bundle_text_of(tower, "timm_model_name") : bundle_text_of(config, "architecture");
 
 	if (type[0])

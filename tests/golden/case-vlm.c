@@ -44,11 +44,29 @@ static int vlm_files(struct golden *g, struct pipeline *p)
 	return 0;
 }
 
+/* Features [pictures][rows][dim] in the pictures' place. 0 or -1. */
+static int vlm_features(struct golden *g, struct pipeline *p, const struct golden_tensor *in)
+{
+	for (size_t i = 0; in->rank == 3 && i < in->shape[0]; i++) {
+		const struct percept_features f = {
+			.size = sizeof(f), .data = (const float *)in->data + i * in->shape[1] * in->shape[2],
+			.layout = { .size = sizeof(f.layout), .items = 1, .tokens = (uint32_t)in->shape[1], .dim = (uint32_t)in->shape[2] },
+		};
+
+		if (pipeline_features(p, g, &f))
+			return -1;
+	}
+	return 0;
+}
+
 static int vlm_pictures(struct golden *g, struct pipeline *p)
 {
+	const struct golden_tensor *features = golden_tensor(&g->io, "F32", "in.features");
 	const uint64_t *shape = NULL;
 	const struct golden_tensor *pixels = vlm_pixels(g, &shape);
 
+	if (features)
+		return vlm_features(g, p, features);
 	for (size_t i = 0; pixels && i < shape[0]; i++) {
 		const size_t each = pixels->n / shape[0];
 		const struct percept_media m = part_pixels((const float *)pixels->data + i * each, (uint32_t)shape[3],

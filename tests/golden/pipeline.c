@@ -20,7 +20,8 @@ static int pipeline_part(struct part *part, struct golden *g, const cJSON *parts
 
 	cJSON_ArrayForEach(row, parts)
 		if (!strcmp(pipeline_text(row, "role"), role))
-			return part_open(part, g, pipeline_text(row, "plugin"), pipeline_text(row, "model"), NULL, 1);
+			return part_open(part, g, pipeline_text(row, "plugin"), pipeline_text(row, "model"),
+					 cJSON_GetObjectItem(row, "options"), 1);
 	golden_fail(g, "the bundle has no %s", role);
 	return -1;
 }
@@ -45,7 +46,7 @@ int pipeline_open(struct pipeline *p, struct golden *g, const char *model)
 	memset(p, 0, sizeof(*p));
 	p->media_token = pipeline_media_token(g->mmproj ? g->path : model);
 	cJSON *parts = bundle_parts(model, g->mmproj, NULL, &why);
-	int failed = !parts || pipeline_part(&p->encoder, g, parts, "image.encoder") ||
+	int failed = !parts || (!golden_tensor(&g->io, "F32", "in.features") && pipeline_part(&p->encoder, g, parts, "image.encoder")) ||
 		     pipeline_part(&p->connector, g, parts, "image.connector") || run_open(&p->decoder, g, model);
 
 	if (!parts)
@@ -143,20 +144,26 @@ static int pipeline_connect(struct pipeline *p, struct golden *g, const struct p
 	return error ? -1 : 0;
 }
 
+int pipeline_features(struct pipeline *p, struct golden *g, const struct percept_features *f)
+{
+	const struct percept_layout *l = &f->layout;
+	struct percept_embeddings e = { .size = sizeof(e) };
+
+	if (pipeline_connect(p, g, f, &e))
+		return -1;
+	return pipeline_add(&p->features, &p->n_features, f->data, (size_t)l->items * l->tokens * l->dim) || pipeline_take(p, &e) ? -1 : 0;
+}
+
 int pipeline_picture(struct pipeline *p, struct golden *g, const struct percept_media *media)
 {
 	struct percept_features f = { .size = sizeof(f) };
-	struct percept_embeddings e = { .size = sizeof(e) };
 	int error = part_encoder(&p->encoder)->encode(part_call(&p->encoder), p->encoder.instance, media, &f);
 
 	if (error) {
 		part_failed(&p->encoder, g, error);
 		return -1;
 	}
-	if (pipeline_connect(p, g, &f, &e))
-		return -1;
-	return pipeline_add(&p->features, &p->n_features, f.data, (size_t)f.layout.items * f.layout.tokens * f.layout.dim) ||
-	       pipeline_take(p, &e) ? -1 : 0;
+	return pipeline_features(p, g, &f);
 }
 
 /* Whether row i of the prompt is one of a picture's: its id says so or, where the configuration names none, its type. */

@@ -27,14 +27,15 @@ struct pipeline {
 	uint32_t *begins;        /* [n_pictures] where the pictures of a fusion connector begin in the prompt */
 };
 
-/* Opens the bundle `model`, whose parts are what the engine's table says. 0, or -1 after golden_fail(); pipeline_close() in
+/* Opens the bundle `model`, whose parts are what the engine's table says; without the encoder where the case begins with features. 0, or -1 after golden_fail(); pipeline_close() in
  * either case. */
 int pipeline_open(struct pipeline *p, struct golden *g, const char *model);
 void pipeline_close(struct pipeline *p);
 /* Forgets the pictures and the sequence. */
 void pipeline_begin(struct pipeline *p);
-/* Encodes and connects one picture. 0 or -1. */
+/* Connects one picture's features; the first also encodes them. 0 or -1. */
 int pipeline_picture(struct pipeline *p, struct golden *g, const struct percept_media *media);
+int pipeline_features(struct pipeline *p, struct golden *g, const struct percept_features *f);
 /* Prefills the prompt with the pictures' rows in the places of the media token. Of a fusion connector whose pictures take no rows, a
  * picture begins at its token or, where the configuration names none, at the first row that the case's mask lets see it. 0 or -1. */
 int pipeline_prompt(struct pipeline *p, struct golden *g, const int32_t *ids, uint32_t n);

@@ -62,6 +62,8 @@ static const struct {
 	{ "qwen2_5_vl", case_vlm },
 	{ "blip-2", case_vlm },
 	{ "instructblip", case_vlm },
+	{ "cogvlm", case_vlm },
+	{ "cogvlm visual expert decoder + GLU projector", case_vlm },
 	{ "blip-2 connector", case_qformer },
 	{ "instructblip connector", case_qformer },
 	{ "llava connector", case_connector },

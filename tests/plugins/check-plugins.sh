@@ -25,6 +25,7 @@ for plugin in "$build"/plugins/.libs/*.so; do
 	pixtral.so) model=tests/goldens/vlm_pixtral ;;
 	merger.so) model=tests/goldens/conn_qwen2vl_merger ;;
 	qformer.so) model=tests/goldens/conn_blip2_qformer ;;
+	visual_expert.so) model=tests/goldens/vlm_cogvlm2 ;;
 	*) model=models/tiny-llava ;;
 	esac
 	# Tesseract's languages are no model's.

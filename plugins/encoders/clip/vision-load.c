@@ -10,7 +10,7 @@ enum { VISION_SIZE_MAX = 1 << 14, VISION_REGISTERS_MAX = 1 << 10 };
 /* Published names, those of transformers 5, of other libraries, and bundles' ones. */
 static const char *const vision_prefixes[] = {
 	"vision_model.", "vision_tower.vision_model.", "vision_tower.", "model.vision_tower.vision_model.", "model.vision_tower.",
-	"model.vision_tower.vision_tower.vision_model.", "model.vision_model.", "visual.trunk.", "visual.", "visual_encoder.", "",
+	"model.vision_tower.vision_tower.vision_model.", "model.vision_model.", "model.vision.", "vision.", "visual.trunk.", "visual.", "visual_encoder.", "",
 	"vit.", "dinov2.", "dinov2_with_registers.", NULL,
 };
 

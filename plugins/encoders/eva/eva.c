@@ -1,10 +1,10 @@
 /* eva.c - the plugin eva: EVA-CLIP (Sun 2023): EVA-01 with q, k and v in one matrix and no bias of k; EVA-02 (Fang 2023) with rotary
- * positions, SwiGLU and norms inside; under timm's names, alone or as OpenCLIP's trunk. */
+ * positions, SwiGLU and norms inside; under timm's names, alone or as OpenCLIP's trunk; and as CogVLM has it (cogvlm.c). */
 #include <errno.h>
 #include <string.h>
 
-#include "plugins/encoders/clip/clip.h"
 #include "plugins/encoders/clip/foreign.h"
+#include "plugins/encoders/eva/eva.h"
 
 static const struct clip_names names = {
 	.class_token = "cls_token", .registers = "reg_token", .positions = "pos_embed", .patches = "patch_embed.proj", .heads = 1,
@@ -110,6 +110,9 @@ static void eva_override(cJSON *args, const cJSON *root)
 static cJSON *eva_translate(struct nn_checkpoint *cp, struct nn_error *error)
 {
 	const cJSON *root = nn_checkpoint_config(cp);
+
+	if (eva_is_cogvlm(root))
+		return eva_cogvlm_translate(cp, error);
 	cJSON *args = foreign_timm_arguments(cp, root, eva_known, error);
 
 	if (!args)
@@ -200,7 +203,10 @@ static int eva_configure(struct vision *v, struct nn_loader *loader, const cJSON
 {
 	const cJSON *args = nn_config_object(config, "arguments");
 
-	(void)loader;
+	if (eva_is_cogvlm(nn_checkpoint_config(loader->checkpoint))) {
+		eva_cogvlm_configure(v);
+		return 0;
+	}
 	v->no_class = !nn_config_bool(args, "class_token", 1, error);
 	v->bare_prefix = nn_config_bool(args, "no_embed_class", 0, error);
 	if (!nn_config_bool(args, "use_abs_pos_emb", 1, error))
