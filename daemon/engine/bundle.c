@@ -217,6 +217,31 @@ static int bundle_add(const char *model, cJSON *all, struct wire_error *error)
 	return error->code;
 }
 
+/* Plugins that take from the language model's file, too, and the option that names it. */
+static const struct {
+	const char *plugin, *option;
+} bundle_both[] = {
+	{"visual_expert", "experts"},
+};
+
+/* Of a pair: parts that are of both of its files. */
+static void bundle_name_text(const struct bundle_pair *pair, const cJSON *all)
+{
+	cJSON *part;
+
+	cJSON_ArrayForEach(part, all)
+		for (size_t i = 0; i < sizeof(bundle_both) / sizeof(bundle_both[0]); i++) {
+			cJSON *options = cJSON_GetObjectItemCaseSensitive(part, "options");
+
+			if (strcmp(bundle_text_of(part, "plugin"), bundle_both[i].plugin) != 0 ||
+			    strcmp(bundle_text_of(part, "model"), pair->tower) != 0)
+				continue;
+			options = options ? options : cJSON_AddObjectToObject(part, "options");
+			if (!cJSON_HasObjectItem(options, bundle_both[i].option))
+				cJSON_AddStringToObject(options, bundle_both[i].option, pair->text);
+		}
+}
+
 cJSON *bundle_parts(const char *model, const char *mmproj, const cJSON *parts, struct wire_error *error)
 {
 	cJSON *all = cJSON_IsArray(parts) ? cJSON_Duplicate(parts, 1) : cJSON_CreateArray();
@@ -228,6 +253,8 @@ cJSON *bundle_parts(const char *model, const char *mmproj, const cJSON *parts, s
 		r = bundle_add(pair.tower, all, error);
 	if (r == 0 && (pair.text || (model && !pair.tower)))
 		r = bundle_add(pair.text ? pair.text : model, all, error);
+	if (r == 0 && pair.tower && pair.text)
+		bundle_name_text(&pair, all);
 	bundle_pair_fini(&pair);
 	if (r == 0)
 		return all;

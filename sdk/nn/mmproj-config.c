@@ -34,6 +34,11 @@ static const struct member tower_qwen2vl[] = {
 	COUNT("intermediate_size", d_ff), COUNT("num_heads", heads), COUNT("patch_size", patch_size), COUNT("spatial_merge_size", merge),
 	NUMBER("temporal_patch_size", 2), NUMBER("in_channels", 3), TEXT("hidden_act", activation), END,
 };
+static const struct member tower_cogvlm[] = {
+	TEXT("model_type", tower_type), COUNT("hidden_size", width), COUNT("intermediate_size", d_ff), COUNT("num_hidden_layers", layers),
+	COUNT("num_heads", heads), COUNT("image_size", image_size), COUNT("patch_size", patch_size), REAL("layer_norm_eps", eps),
+	NUMBER("in_channels", 3), TEXT("hidden_act", activation), END,
+};
 static const struct member tower_qwen25vl[] = {
 	TEXT("model_type", tower_type), COUNT("hidden_size", width), COUNT("out_hidden_size", d_model), COUNT("depth", layers),
 	COUNT("intermediate_size", d_ff), COUNT("num_heads", heads), COUNT("patch_size", patch_size),
@@ -49,6 +54,9 @@ static const struct member root_gemma3[] = {
 };
 static const struct member root_idefics3[] = {
 	COUNT("scale_factor", scale), FIXED("image_token", "<image>"), END,
+};
+static const struct member root_cogvlm[] = {
+	END,
 };
 static const struct member root_qwen[] = {
 	FIXED("image_token", "<|image_pad|>"), END,
@@ -68,6 +76,10 @@ static const struct member processor_next[] = {
 };
 static const struct member processor_siglip[] = {
 	FIXED("image_processor_type", "SiglipImageProcessor"), NUMBER("resample", 3), COUNT("size.height", image_size),
+	COUNT("size.width", image_size), END,
+};
+static const struct member processor_cogvlm[] = {
+	FIXED("image_processor_type", "BlipImageProcessor"), NUMBER("resample", 3), COUNT("size.height", image_size),
 	COUNT("size.width", image_size), END,
 };
 static const struct member processor_gemma3[] = {
@@ -97,6 +109,7 @@ static const struct config_kind {
 	{ "gemma3", NULL, 0, root_gemma3, tower_clip, processor_gemma3 },
 	{ "idefics3", NULL, 0, root_idefics3, tower_clip, processor_idefics3 },
 	{ "qwen2_vl", NULL, 0, root_qwen, tower_qwen2vl, processor_qwen },
+	{ "cogvlm", NULL, 0, root_cogvlm, tower_cogvlm, processor_cogvlm },
 	{ "qwen2_5_vl", NULL, 0, root_qwen, tower_qwen25vl, processor_qwen },
 };
 

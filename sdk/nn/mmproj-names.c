@@ -46,6 +46,22 @@ static const struct nn_mmproj_name names_qwen25vl[] = {
 	{ NULL, NULL, 0 },
 };
 
+/* CogVLM's. */
+static const struct nn_mmproj_name names_cogvlm[] = {
+	{ "v.class_embd", "patch_embedding.cls_embedding", NN_MMPROJ_WHOLE },
+	{ "v.patch_embd", "patch_embedding.proj", NN_MMPROJ_PAIR },
+	{ "v.position_embd.weight", "patch_embedding.position_embedding.weight", NN_MMPROJ_WHOLE },
+	{ "v.blk.%u.ln1", "transformer.layers.%u.input_layernorm", NN_MMPROJ_PAIR },
+	{ "v.blk.%u.ln2", "transformer.layers.%u.post_attention_layernorm", NN_MMPROJ_PAIR },
+	{ "v.blk.%u.attn_qkv", "transformer.layers.%u.attention.query_key_value", NN_MMPROJ_PAIR },
+	{ "v.blk.%u.attn_out", "transformer.layers.%u.attention.dense", NN_MMPROJ_PAIR },
+	{ "v.blk.%u.ffn_up", "transformer.layers.%u.mlp.fc1", NN_MMPROJ_PAIR },
+	{ "v.blk.%u.ffn_down", "transformer.layers.%u.mlp.fc2", NN_MMPROJ_PAIR },
+	{ "v.boi", "boi", NN_MMPROJ_WHOLE },
+	{ "v.eoi", "eoi", NN_MMPROJ_WHOLE },
+	{ NULL, NULL, 0 },
+};
+
 static const struct nn_mmproj_name names_mlp[] = {
 	{ "mm.0", "multi_modal_projector.linear_1", NN_MMPROJ_PAIR },
 	{ "mm.2", "multi_modal_projector.linear_2", NN_MMPROJ_PAIR },
@@ -69,6 +85,16 @@ static const struct nn_mmproj_name names_merger[] = {
 	{ "mm.2", "visual.merger.mlp.2", NN_MMPROJ_PAIR },
 	{ NULL, NULL, 0 },
 };
+/* mm.conv: of CogVLM2, which files of other converters do not hold. */
+static const struct nn_mmproj_name names_glu[] = {
+	{ "mm.model.fc", "model.vision.linear_proj.linear_proj", NN_MMPROJ_PAIR },
+	{ "mm.post_fc_norm", "model.vision.linear_proj.norm1", NN_MMPROJ_PAIR },
+	{ "mm.conv", "model.vision.conv", NN_MMPROJ_PAIR },
+	{ "mm.up", "model.vision.linear_proj.dense_h_to_4h", NN_MMPROJ_PAIR },
+	{ "mm.gate", "model.vision.linear_proj.gate_proj", NN_MMPROJ_PAIR },
+	{ "mm.down", "model.vision.linear_proj.dense_4h_to_h", NN_MMPROJ_PAIR },
+	{ NULL, NULL, 0 },
+};
 
 /* The first is for files that name none. */
 static const struct nn_mmproj_family families[] = {
@@ -76,6 +102,7 @@ static const struct nn_mmproj_family families[] = {
 	{ "gemma3", "gemma3", "vision_tower.vision_model.", names_clip, names_gemma3, "mm.input_projection.weight", 1 },
 	{ "idefics3", "idefics3", "model.vision_model.", names_clip, names_idefics3, "mm.model.fc.weight", 0 },
 	{ "qwen2vl_merger", "qwen2_vl", "visual.", names_qwen2vl, names_merger, "mm.%u.weight", 0 },
+	{ "cogvlm", "cogvlm", "model.vision.", names_cogvlm, names_glu, "mm.down.weight", 0 },
 	{ "qwen2.5vl_merger", "qwen2_5_vl", "visual.", names_qwen25vl, names_merger, "mm.%u.weight", 0 },
 };
 

@@ -250,16 +250,17 @@ static int mmproj_find_output(struct mmproj_reader *r)
 	return 0;
 }
 
-/* use_gelu and use_silu; neither means CLIP's quick GELU, but with SigLIP's tower, of which old converters did not say so. */
+/* use_gelu and use_silu; neither means CLIP's quick GELU, but with SigLIP's tower, of which old converters did not say so, and with
+ * CogVLM's, of which none do. */
 static int mmproj_find_activation(struct mmproj_reader *r)
 {
 	struct nn_mmproj *m = r->m;
 	const int gelu = mmproj_flag(m->g, "clip.use_gelu", 0), silu = mmproj_flag(m->g, "clip.use_silu", 0);
-	const int siglip = strstr(m->tower_type, "siglip") || strstr(m->tower_type, "idefics");
+	const int siglip = strstr(m->tower_type, "siglip") || strstr(m->tower_type, "idefics"), plain = strstr(m->tower_type, "cogvlm") != NULL;
 
 	if (gelu && silu)
 		return nn_fail(r->error, -EINVAL, "%s: \"clip.use_gelu\" and \"clip.use_silu\" are both true.", r->path);
-	m->activation = silu ? "silu" : gelu && !siglip ? "gelu" : gelu || (siglip && m->llava) ? "gelu_pytorch_tanh" : "quick_gelu";
+	m->activation = silu ? "silu" : plain || (gelu && !siglip) ? "gelu" : gelu || (siglip && m->llava) ? "gelu_pytorch_tanh" : "quick_gelu";
 	return 0;
 }
 
@@ -267,7 +268,7 @@ static const char *mmproj_tower_type(const struct nn_mmproj *m)
 {
 	static const struct {
 		const char *model_type, *tower;
-	} towers[] = { { "gemma3", "siglip_vision_model" }, { "idefics3", "idefics3_vision" }, { "qwen2_vl", "qwen2_vl" },
+	} towers[] = { { "cogvlm", "cogvlm" }, { "gemma3", "siglip_vision_model" }, { "idefics3", "idefics3_vision" }, { "qwen2_vl", "qwen2_vl" },
 		       { "qwen2_5_vl", "qwen2_5_vl" } };
 
 	for (size_t i = 0; i < sizeof(towers) / sizeof(towers[0]); i++)

@@ -16,6 +16,7 @@ static const struct mmproj_kind mmproj_kinds[] = {
 	{"gemma3", "gemma3", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-6, "gelu_pytorch_tanh", 224},
 	{"idefics3", "idefics3", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-6, "gelu_pytorch_tanh", 224},
 	{"smolvlm", "idefics3", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-6, "gelu_pytorch_tanh", 224},
+	{"cogvlm", "cogvlm", "hidden_size", "num_hidden_layers", "num_heads", 1e-6, "gelu", 490},
 	{"qwen2_vl", "qwen2vl_merger", "embed_dim", "depth", "num_heads", 1e-6, "quick_gelu", 560},
 	{"qwen2_5_vl", "qwen2.5vl_merger", "hidden_size", "depth", "num_heads", 1e-6, "silu", 560},
 };
@@ -69,7 +70,7 @@ static int mmproj_llava(struct mmproj_writer *w)
 
 static int mmproj_begin(struct mmproj_writer *w)
 {
-	const char *type = nn_config_string(w->c->root, "model_type", "");
+	const char *type = nn_config_type(w->c->root);
 	for (size_t i = 0; i < sizeof mmproj_kinds / sizeof *mmproj_kinds; i++)
 		if (strcmp(mmproj_kinds[i].type, type) == 0)
 			w->kind = &mmproj_kinds[i];
@@ -139,7 +140,10 @@ static int mmproj_add(struct mmproj_writer *w, const char *prefix, const struct 
 /* What the features do not need: LLaVA's last norm; a fused tensor where its parts are written. */
 static int mmproj_is_idle(const struct mmproj_writer *w, const struct nn_mmproj_name *name)
 {
-	return strstr(name->gguf, "attn_qkv") || (strcmp(w->family->projector, "mlp") == 0 && strcmp(name->gguf, "v.post_ln") == 0) ||
+	int parts = 0;
+	for (const struct nn_mmproj_name *other = w->family->layers; other->gguf; other++)
+		parts |= other->how == NN_MMPROJ_QKV;
+	return (parts && strstr(name->gguf, "attn_qkv")) || (strcmp(w->family->projector, "mlp") == 0 && strcmp(name->gguf, "v.post_ln") == 0) ||
 	       strcmp(name->gguf, "v.image_newline") == 0;
 }
 

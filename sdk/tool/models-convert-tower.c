@@ -60,7 +60,7 @@ static int mmproj_put_activation(struct mmproj_writer *w)
 	} known[] = {{"quick_gelu", NULL, 1, 1}, {"gelu", "clip.use_gelu", 1, 0}, {"gelu_pytorch_tanh", "clip.use_gelu", 0, 1},
 		     {"silu", "clip.use_silu", 1, 1}};
 	const char *name = nn_config_string(w->tower, "hidden_act", w->kind->activation);
-	const int clip = strcmp(nn_config_string(w->tower, "model_type", ""), "clip_vision_model") == 0;
+	const int clip = strcmp(nn_config_string(w->tower, "model_type", ""), "clip_vision_model") == 0 || strcmp(w->kind->type, "cogvlm") == 0;
 	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
 		if (strcmp(known[i].name, name) == 0 && (clip ? known[i].clip : known[i].others)) {
 			if (known[i].key)

@@ -59,13 +59,28 @@ static double convert_real(struct convert *c, const cJSON *object, const char *n
 	return nn_config_real(object, names, NAN, &c->error);
 }
 
+enum { CONVERT_THETA_GROUPED = 500000 };
+
+/* Heads of keys that a matrix of q, k and v has rows for. */
+static uint32_t convert_fused_heads(struct convert *c)
+{
+	const struct nn_tensor_name *name = nn_names_find(c->family->names, "attn_qkv", strlen("attn_qkv"));
+	char hf[NN_NAMES_MAX], full[NN_NAMES_MAX + 8];
+	nn_names_write(name->hf, 0, 0, ".weight", hf);
+	snprintf(full, sizeof full, "model.%s", hf);
+	const struct nn_weight *w = nn_checkpoint_weight(c->checkpoint, full);
+	const size_t head = c->heads && c->heads <= c->width ? c->width / c->heads : 0, heads = w && head ? w->rows / head : 0;
+	return heads > c->heads && heads <= 3 * (size_t)c->heads ? (uint32_t)(heads - c->heads) / 2 : c->heads;
+}
+
 int convert_sizes(struct convert *c)
 {
 	c->layers = convert_whole(c, "num_hidden_layers|n_layer|n_layers", 0);
 	c->experts = convert_whole(c, "num_local_experts|num_experts", 0);
 	c->width = convert_whole(c, "hidden_size|n_embd|d_model", 0);
 	c->heads = convert_whole(c, "num_attention_heads|n_head|n_heads", 0);
-	c->kv_heads = convert_whole(c, "num_key_value_heads", c->heads);
+	c->kv_heads = convert_whole(c, "num_multi_query_heads|num_key_value_heads",
+				    c->family->traits & CONVERT_FUSED ? convert_fused_heads(c) : c->heads);
 	if (c->error.code)
 		return c->error.code;
 	if (!c->layers || c->layers > 4096 || c->experts > 4096 || !c->width || !c->heads || c->heads > 1 << 16 || !c->kv_heads)
@@ -217,7 +232,8 @@ static int convert_rope(struct convert *c, uint32_t head_dim)
 	const cJSON *full = nn_config_object(scaling, "full_attention"), *local = nn_config_object(scaling, "sliding_attention");
 	const double share = nn_config_real(c->config, "partial_rotary_factor",
 					    nn_config_real(scaling, "partial_rotary_factor", 1, &c->error), &c->error);
-	const double plain = nn_config_real(c->config, "rope_theta", c->family->theta, &c->error);
+	const int slow = (c->family->traits & CONVERT_FUSED) && c->kv_heads < c->heads;
+	const double plain = nn_config_real(c->config, "rope_theta", slow ? CONVERT_THETA_GROUPED : c->family->theta, &c->error);
 	const uint32_t turned = share > 0 && share <= 1 ? (uint32_t)(head_dim * share) / 2 * 2 : head_dim;
 	scaling = full ? full : scaling;
 	const double theta = nn_config_real(scaling, "rope_theta", plain, &c->error);

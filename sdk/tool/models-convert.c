@@ -26,13 +26,14 @@ static const struct convert_family convert_families[] = {
 	{"gemma2", "gemma2", "gemma2", CONVERT_NORMS, RMS, 1e-6, 256, 10000},
 	{"gemma3_text", "gemma3", "gemma3", CONVERT_NORMS, RMS, 1e-6, 256, 1e6},
 	{"phi3", "phi3", "phi3", CONVERT_LONGROPE, RMS, 1e-5, 0, 10000},
+	{"cogvlm", "cogvlm", "cogvlm", CONVERT_FUSED, RMS, 1e-6, 0, 10000},
 	{"gpt2", "gpt2", "gpt2", CONVERT_TURNED | CONVERT_NO_ROPE, LAYER_NORM, 1e-5, 0, 0},
 	{"mpt", "mpt", "mpt", CONVERT_NO_ROPE, LAYER_NORM, 1e-5, 0, 0},
 };
 
 static int convert_find_family(struct convert *c)
 {
-	const char *type = nn_config_string(c->config, "model_type", c->config == c->root ? "" : "llama");
+	const char *said = nn_config_type(c->config), *type = *said || c->config == c->root ? said : "llama";
 	char list[256] = "";
 	size_t n = 0;
 	for (size_t i = 0; i < sizeof convert_families / sizeof *convert_families; i++) {
@@ -98,7 +99,7 @@ static int convert_open(struct convert *c, const char *type)
 		return nn_fail(&c->error, -EINVAL, "%s is a GGUF file already.", c->path);
 	c->root = nn_checkpoint_config(c->checkpoint);
 	const cJSON *text = nn_config_object(c->root, "text_config");
-	c->pictures = convert_has_pictures(nn_config_string(c->root, "model_type", ""));
+	c->pictures = convert_has_pictures(nn_config_type(c->root));
 	c->config = c->pictures && text ? text : c->root;
 	return convert_find_type(c, type);
 }

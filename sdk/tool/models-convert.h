@@ -18,6 +18,7 @@ enum convert_traits {
 	CONVERT_TURNED = 4,   /* matrices lie as (in, out) in the folder */
 	CONVERT_NO_ROPE = 8,
 	CONVERT_LONGROPE = 16, /* the length that the model was trained for is always said */
+	CONVERT_FUSED = 32,    /* q, k and v in one matrix, which tells the heads; grouped ones turn more slowly */
 };
 
 /* A family that both kinds of files can hold. */

@@ -5,7 +5,7 @@ import json, os, pathlib, shutil, subprocess, sys, tempfile
 
 TOP, BUILD = (os.path.abspath(os.environ.get(name, ".")) for name in ("top_srcdir", "top_builddir"))
 GOLDENS = pathlib.Path(TOP) / "tests/goldens"
-KINDS = {"llava", "llava_next", "gemma3", "idefics3", "smolvlm", "qwen2_vl", "qwen2_5_vl"}
+KINDS = {"cogvlm", "llava", "llava_next", "gemma3", "idefics3", "smolvlm", "qwen2_vl", "qwen2_5_vl"}
 
 
 def give_tokenizer(folder, config):
@@ -37,9 +37,14 @@ def check(case, folder):
     return None if good else done.stdout
 
 
+def model_type(config):
+    """CogVLM's own configurations have none."""
+    return config.get("model_type") or {"CogVLMForCausalLM": "cogvlm"}.get(config["architectures"][0])
+
+
 def is_pair(config):
     """Pixtral's tower inside LLaVA is none of those that convert writes."""
-    return config["model_type"] in KINDS and config.get("vision_config", {}).get("model_type") != "pixtral"
+    return model_type(config) in KINDS and config.get("vision_config", {}).get("model_type") != "pixtral"
 
 
 def main():

@@ -41,6 +41,12 @@ static const struct entry tensors_qwen[] = {
 	{ "v.blk.0.ffn_up.weight", 0, "8 16" }, { "v.blk.0.ffn_down.weight", 0, "16 8" }, { "v.blk.1.ln1.weight", 0, "8" },
 	{ "mm.0.weight", 0, "32 32" }, { "mm.2.weight", 0, "6 32" }, { NULL, 0, NULL },
 };
+static const struct entry tensors_cogvlm[] = {
+	{ "v.class_embd", 0, "1 8" }, { "v.patch_embd.weight", 0, "8 3 2 2" }, { "v.position_embd.weight", 0, "5 8" },
+	{ "v.blk.0.ln1.weight", 0, "8" }, { "v.blk.0.attn_qkv.weight", 0, "24 8" }, { "v.blk.0.ffn_up.weight", 0, "12 8" },
+	{ "v.blk.0.ffn_down.weight", 0, "8 12" }, { "v.blk.1.ln1.weight", 0, "8" }, { "mm.model.fc.weight", 0, "6 8" },
+	{ "mm.up.weight", 0, "10 6" }, { "mm.down.weight", 0, "6 10" }, { "v.boi", 0, "1 1 6" }, { NULL, 0, NULL },
+};
 static const struct entry tensors_gemma[] = {
 	{ "v.patch_embd.weight", 0, "8 3 2 2" }, { "v.blk.0.ln1.weight", 0, "8" }, { "v.blk.0.ffn_up.weight", 0, "12 8" },
 	{ "v.blk.1.ln1.weight", 0, "8" }, { "mm.input_projection.weight", 0, "8 6" }, { "mm.soft_emb_norm.weight", 0, "8" },
@@ -219,6 +225,9 @@ static const struct quirk {
 	  { { "clip.projector_type", 's', "qwen2.5vl_merger" }, { "clip.vision.n_wa_pattern", 'u', "2" } }, { { 0 } },
 	  ".fullatt_block_indexes", "[1]" },
 	{ "Qwen2.5-VL's window", tensors_qwen, { { "clip.projector_type", 's', "qwen2.5vl_merger" } }, { { 0 } }, ".window_size", "112" },
+	{ "CogVLM", tensors_cogvlm, { { "clip.projector_type", 's', "cogvlm" } }, { { 0 } }, ".num_heads", "2" },
+	{ "CogVLM's GELU, which converters do not name", tensors_cogvlm, { { "clip.projector_type", 's', "cogvlm" } }, { { 0 } },
+	  ".hidden_act", "\"gelu\"" },
 	{ "Gemma 3", tensors_gemma,
 	  { { "clip.projector_type", 's', "gemma3" }, { "clip.vision.projector.scale_factor", 'u', "2" } }, { { 0 } },
 	  "mm_tokens_per_image", "1" },
@@ -265,6 +274,22 @@ static void finds_tensors_by_their_names_in_checkpoints(void **state)
 	tensor(cp, "image_newline", 6, 1);
 	assert_null(nn_checkpoint_weight(cp, "vision_tower.vision_model.encoder.layers.2.mlp.fc1.weight"));
 	assert_null(nn_checkpoint_weight(cp, "multi_modal_projector.linear_3.weight"));
+	nn_checkpoint_close(cp);
+}
+
+static void finds_the_visual_experts_projection(void **state)
+{
+	const struct entry values[] = { { "clip.projector_type", 's', "cogvlm" }, { NULL, 0, NULL } };
+
+	(void)state;
+	put_file(values_mlp, tensors_cogvlm, values, NULL);
+	struct nn_checkpoint *cp = open_good();
+
+	tensor(cp, "model.vision.patch_embedding.cls_embedding", 1, 8);
+	tensor(cp, "model.vision.transformer.layers.0.attention.query_key_value.weight", 24, 8);
+	tensor(cp, "model.vision.linear_proj.dense_h_to_4h.weight", 10, 6);
+	tensor(cp, "model.vision.boi", 1, 6);
+	assert_null(nn_checkpoint_weight(cp, "model.vision.conv.weight"));
 	nn_checkpoint_close(cp);
 }
 
@@ -406,6 +431,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(knows_the_quirks_of_converters),
 		cmocka_unit_test(finds_tensors_by_their_names_in_checkpoints),
+		cmocka_unit_test(finds_the_visual_experts_projection),
 		cmocka_unit_test(joins_what_is_apart_in_the_file),
 		cmocka_unit_test(turns_and_lowers_what_gemma_stores_otherwise),
 		cmocka_unit_test(prepares_pictures_as_the_file_says),
