@@ -3,15 +3,16 @@
 #include <immintrin.h>
 #include <string.h>
 
-#include "sdk/nn/dense.h"
-
 #ifdef __clang__
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16,avx2,fma"))), apply_to = function)
-#define DENSE_UNROLL _Pragma("unroll")
 #else
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512bf16,avx2,fma")
-#define DENSE_UNROLL _Pragma("GCC unroll 16")
 #endif
+
+#define SIMD_BF16
+#include "sdk/nn/simd-avx512.inc"
+#include "sdk/nn/kernels-functions.inc"
+#include "sdk/nn/dense-body.inc"
 
 enum { ROWS = 8, QUARTER = DENSE_HALF * DENSE_HALF, HALF = DENSE_SIZE / 2 };
 
@@ -22,15 +23,15 @@ static inline __attribute__((always_inline)) void dense_strip(const struct dense
 	const uint16_t *x = t->x + row / DENSE_HALF * HALF + row % DENSE_HALF * DENSE_STEP, *w = t->w;
 	__m512 sum[ROWS][2];
 
-	DENSE_UNROLL for (int r = 0; r < ROWS; r++)
-		DENSE_UNROLL for (int v = 0; v < 2; v++)
+	KERNEL_UNROLL for (int r = 0; r < ROWS; r++)
+		KERNEL_UNROLL for (int v = 0; v < 2; v++)
 			sum[r][v] = t->first ? _mm512_setzero_ps() : _mm512_loadu_ps(acc + r * DENSE_HALF + v * QUARTER);
 	for (size_t s = 0; s < t->steps; s++, x += DENSE_SIZE, w += DENSE_SIZE) {
 		for (size_t pair = 0; pair < DENSE_STEP / 2; pair++) {
 			const __m512i w0 = _mm512_loadu_si512(w + pair * 2 * DENSE_HALF);
 			const __m512i w1 = _mm512_loadu_si512(w + pair * 2 * DENSE_HALF + HALF);
 
-			DENSE_UNROLL for (int r = 0; r < ROWS; r++) {
+			KERNEL_UNROLL for (int r = 0; r < ROWS; r++) {
 				int32_t two;
 
 				memcpy(&two, x + r * DENSE_STEP + pair * 2, sizeof(two));
@@ -41,8 +42,8 @@ static inline __attribute__((always_inline)) void dense_strip(const struct dense
 			}
 		}
 	}
-	DENSE_UNROLL for (int r = 0; r < ROWS; r++)
-		DENSE_UNROLL for (int v = 0; v < 2; v++)
+	KERNEL_UNROLL for (int r = 0; r < ROWS; r++)
+		KERNEL_UNROLL for (int v = 0; v < 2; v++)
 			_mm512_storeu_ps(acc + r * DENSE_HALF + v * QUARTER, sum[r][v]);
 }
 
@@ -52,7 +53,7 @@ static void dense_run(const struct dense_tile *t)
 		dense_strip(t, row);
 }
 
-const struct dense_kernels dense_avx512bf16 = { .fast = 1, .tile = dense_run };
+const struct dense_kernels dense_avx512bf16 = DENSE_SET(1, NULL, NULL, dense_run);
 
 #ifdef __clang__
 #pragma clang attribute pop

@@ -41,7 +41,7 @@ static void dense_pack_panel(const struct nn_weight *w, size_t panel, uint16_t *
 			uint16_t *at = to + dense_at(cut, panels, panel, s) + r / DENSE_HALF * DENSE_SIZE / 2 + r % DENSE_HALF * 2;
 
 			memset(part, 0, sizeof(part));
-			kernels->halve(part, values + s * DENSE_STEP, n);
+			kernels->dense->halve(part, values + s * DENSE_STEP, n);
 			for (size_t pair = 0; pair < DENSE_STEP / 2; pair++)
 				memcpy(at + pair * 2 * DENSE_HALF, part + 2 * pair, 2 * sizeof(*part));
 		}
@@ -138,7 +138,7 @@ static void dense_take_blocks(void *arg, size_t begin, size_t end)
 			for (size_t s = 0; s < d->cut.steps; s += d->cut.chunk) {
 				const size_t left = d->x.cols - s * DENSE_STEP, most = d->cut.chunk * DENSE_STEP;
 
-				d->kernels->halve_row(d->to + dense_at(d->cut, blocks, i, s) + r * DENSE_STEP, DENSE_SIZE,
+				d->kernels->dense->halve_row(d->to + dense_at(d->cut, blocks, i, s) + r * DENSE_STEP, DENSE_SIZE,
 						      x + s * DENSE_STEP, left < most ? left : most);
 			}
 		}
@@ -168,6 +168,30 @@ struct dense_run {
 	size_t down;             /* tasks below each other */
 };
 
+static uint16_t *dense_place(const struct dense_place *p, size_t blocks, size_t block, size_t panel)
+{
+	if (!p->head)
+		return p->to + dense_at(p->cut, blocks, block, panel);
+	const size_t head = panel / p->head, step = panel % p->head;
+
+	if (!p->part)
+		return p->to + ((head * blocks + block) * p->head + step) * DENSE_SIZE;
+	return p->to + (((head * p->parts + block / p->part) * p->head + step) * p->part + block % p->part) * DENSE_SIZE;
+}
+
+/* The lines that a tile's results will be written to, on their way into the cache while it is computed. */
+static void dense_expect(const struct dense *d, size_t block, size_t panel)
+{
+	const float *y = d->then.y + block * DENSE_BLOCK * d->then.stride + panel * DENSE_BLOCK;
+
+	if (d->then.order != DENSE_ROWS && d->then.order != DENSE_ADD)
+		return;
+	for (size_t r = block * DENSE_BLOCK; r < d->rows && r < (block + 1) * DENSE_BLOCK; r++, y += d->then.stride) {
+		__builtin_prefetch(y, 1);
+		__builtin_prefetch(y + DENSE_HALF, 1);
+	}
+}
+
 static void dense_end(const struct dense *d, size_t block, size_t panel, float *acc)
 {
 	const size_t row = block * DENSE_BLOCK, col = panel * DENSE_BLOCK;
@@ -178,11 +202,11 @@ static void dense_end(const struct dense *d, size_t block, size_t panel, float *
 	f.cols = (uint32_t)(d->cols - col < DENSE_BLOCK ? d->cols - col : DENSE_BLOCK);
 	f.b = f.b ? f.b + col : NULL;
 	f.scale = f.scale ? f.scale + col : NULL;
-	if (f.halves)
-		f.halves += dense_at(d->then_cut, dense_blocks(d->rows), block, panel);
-	else
+	if (f.order == DENSE_ROWS || f.order == DENSE_ADD)
 		f.y += row * f.stride + col;
-	d->kernels->dense_finish(&f);
+	else
+		f.halves = dense_place(&d->place, dense_blocks(d->rows), block, panel);
+	d->kernels->dense->finish(&f);
 }
 
 /* Part `i` of `n` of what comes after these weights: they come from memory, and the processor looks ahead to the end of a page only. */
@@ -212,6 +236,8 @@ static void dense_chunk_run(const struct dense_run *run, size_t step, const size
 			};
 
 			dense_prefetch(t.w, steps * DENSE_SIZE, i - from[0], to[0] - from[0]);
+			if (last)
+				dense_expect(d, i, p);
 			d->kernels->dense->tile(&t);
 			if (last)
 				dense_end(d, i, p, acc);

@@ -64,16 +64,22 @@ struct dense_tile {
 	int first;
 };
 
-/* What becomes of a tile: f(acc + b) * scale, to y = that, to y += that, or in BF16 to `halves`, a step of a block. acc is used up. */
+/* What a result becomes: numbers of f32, added to others or not; or BF16: a step of a block of x; of w, whose rows are the result's
+ * rows, or its columns. */
+enum dense_order { DENSE_ROWS, DENSE_ADD, DENSE_X, DENSE_W, DENSE_W_TURNED };
+
+/* What becomes of a tile: f(acc + b) * scale * row_scale. acc may be used up. In BF16 what is behind the last row or column becomes
+ * f(0) in x, and 0 in w. */
 struct dense_finish {
 	float *acc;
 	const float *b, *scale;    /* of the tile's first column; may be NULL */
+	const float *row_scale;    /* [rows]; may be NULL */
 	enum nn_activation activate;
+	enum dense_order order;
 	uint32_t rows, cols;       /* that there are, 1 .. DENSE_BLOCK */
 	float *y;                  /* of the tile's first number */
 	size_t stride;
-	int add;
-	uint16_t *halves;          /* NULL: y */
+	uint16_t *halves;
 };
 
 /* Scores of a block of rows and some keys, tiles [panels], become weights e^(scale * score - max), in BF16, steps [panels] of a block;
@@ -95,6 +101,19 @@ struct dense_kernels {
 	void (*begin)(void);
 	void (*end)(void);
 	void (*tile)(const struct dense_tile *t);
+	/* To BF16, to the nearest: to [n]; a row of a block, its steps `apart` numbers from each other; [16][2] of x and y in turns. */
+	void (*halve)(uint16_t *to, const float *x, size_t n);
+	void (*halve_row)(uint16_t *to, size_t apart, const float *x, size_t n);
+	void (*halve_pairs)(uint16_t *to, const float *x, const float *y);
+	void (*finish)(const struct dense_finish *f);
+	void (*softmax)(const struct dense_softmax *s);
+};
+
+/* Where a result of BF16 lies: as an operand of a product; of attention [heads][blocks][head] steps, or [heads][parts][head][part]. */
+struct dense_place {
+	uint16_t *to;
+	struct dense_cut cut;     /* of the result's columns */
+	size_t head, parts, part; /* head 0: an operand; part 0: there are no parts */
 };
 
 /* A product in tiles: (rows, cols) of x and of a packed weight. */
@@ -103,8 +122,8 @@ struct dense {
 	const uint16_t *x, *w;
 	size_t rows, cols;
 	struct dense_cut cut;      /* of x's columns */
-	struct dense_finish then;  /* of the result's first tile, but for acc, rows and cols */
-	struct dense_cut then_cut; /* of the result's columns, where it is halves */
+	struct dense_finish then;  /* of the result's first tile, but for acc, rows, cols and halves */
+	struct dense_place place;  /* of a result in BF16 */
 };
 
 /* Numbers of a matrix in this order; SIZE_MAX: too many. */
@@ -115,6 +134,8 @@ uint16_t *dense_take(struct nn *c, struct nn_tensor x, const struct nn_operand_n
 
 /* nn_attention in BF16, for rows that need no more than `first`, `visible` and `scale`; out (T, heads * dv). */
 void dense_attention(struct nn *c, struct nn_tensor out, const struct nn_tensor qkv[3], const struct nn_attention *how);
+/* The same of products of x, whose heads are whole steps, to an operand: BF16 all along. */
+uint16_t *dense_attend(struct nn *c, const struct nn_operand *x, const struct nn_product qkv[3], const struct nn_attention *how);
 
 extern const struct dense_kernels dense_avx512bf16, dense_amx;
 

@@ -58,9 +58,6 @@ struct kernel_depthwise {
 	size_t cols, channels;
 };
 
-struct dense_finish;
-struct dense_softmax;
-
 struct nn_kernels {
 	const char *name;
 	int (*usable)(void);
@@ -85,12 +82,6 @@ struct nn_kernels {
 	void (*depthwise)(const struct kernel_depthwise *d);
 	const struct quant_kernels *quant; /* of weights that are codes */
 	const struct dense_kernels *dense; /* of BF16 (dense.h) */
-	/* To BF16, to the nearest: to [n]; a row of a block, its steps `apart` numbers from each other; [16][2] of x and y in turns. */
-	void (*halve)(uint16_t *to, const float *x, size_t n);
-	void (*halve_row)(uint16_t *to, size_t apart, const float *x, size_t n);
-	void (*halve_pairs)(uint16_t *to, const float *x, const float *y);
-	void (*dense_finish)(const struct dense_finish *f);
-	void (*dense_softmax)(const struct dense_softmax *s);
 };
 
 /* The computation's kernels. */

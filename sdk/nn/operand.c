@@ -32,7 +32,7 @@ static void operand_dense(struct nn *c, const struct nn_operand *x, const struct
 	then.activate = p->activate;
 	dense_product(c, &(struct dense){
 				 .kernels = kernels_of(c), .x = x->halves, .w = p->w->halves, .rows = x->rows, .cols = p->w->rows,
-				 .cut = dense_cut(x->cols), .then = then, .then_cut = dense_cut(p->w->rows),
+				 .cut = dense_cut(x->cols), .then = then, .place = { .to = then.halves, .cut = dense_cut(p->w->rows) },
 			 });
 }
 
@@ -84,7 +84,7 @@ void nn_product_add(struct nn *c, struct nn_tensor y, const struct nn_operand *x
 	const struct nn_arena_mark mark = nn_arena_mark(c->arena);
 
 	if (x->halves)
-		operand_dense(c, x, p, (struct dense_finish){ .y = y.data, .stride = y.stride, .add = 1 });
+		operand_dense(c, x, p, (struct dense_finish){ .y = y.data, .stride = y.stride, .order = DENSE_ADD });
 	else
 		nn_add_to(c, y, operand_plain(c, x, p));
 	nn_arena_release(c->arena, mark);
@@ -98,6 +98,41 @@ struct nn_operand nn_product_operand(struct nn *c, const struct nn_operand *x, c
 		return nn_operand(c, nn_product(c, x, p), NULL, next);
 	y.halves = nn_memory(c, dense_size(y.rows, y.cols), sizeof(*y.halves));
 	if (!c->error)
-		operand_dense(c, x, p, (struct dense_finish){ .halves = y.halves });
+		operand_dense(c, x, p, (struct dense_finish){ .halves = y.halves, .order = DENSE_X });
 	return y;
+}
+
+/* Heads that are whole steps of BF16, and attention that tiles can do. */
+static int operand_attends(const struct nn_operand *x, const struct nn_product qkv[3], const struct nn_attention *how,
+			   const struct nn_weight *next)
+{
+	const size_t heads[3] = { how->heads, how->kv_heads, how->kv_heads };
+
+	if (!x->halves || !next || !next->halves || how->compute != NN_COMPUTE_BF16 || how->softcap > 0 || how->slopes || how->relative)
+		return 0;
+	for (int i = 0; i < 3; i++)
+		if (!heads[i] || qkv[i].w->rows % (heads[i] * DENSE_STEP) || qkv[i].w->rows / heads[i] > NN_HEAD)
+			return 0;
+	for (size_t t = 0; how->visible && t < x->rows; t++)
+		if (how->visible[t] > x->rows)
+			return 0;
+	return how->heads % how->kv_heads == 0 && qkv[0].w->rows / how->heads == qkv[1].w->rows / how->kv_heads;
+}
+
+struct nn_operand nn_product_attention(struct nn *c, const struct nn_operand *x, const struct nn_product qkv[3],
+				       const struct nn_attention *how, const struct nn_weight *next)
+{
+	struct nn_operand y = { .rows = x->rows };
+
+	for (int i = 0; i < 3; i++)
+		if (!operand_fits(c, x, qkv[i].w))
+			return (struct nn_operand){ .halves = NULL };
+	if (operand_attends(x, qkv, how, next)) {
+		y.cols = qkv[2].w->rows / how->kv_heads * how->heads;
+		y.halves = dense_attend(c, x, qkv, how);
+		return y;
+	}
+	const struct nn_tensor q = nn_product(c, x, &qkv[0]), k = nn_product(c, x, &qkv[1]), v = nn_product(c, x, &qkv[2]);
+
+	return nn_operand(c, nn_attention(c, q, k, v, how), NULL, next);
 }

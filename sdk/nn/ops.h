@@ -136,6 +136,10 @@ struct nn_attention {
 };
 struct nn_tensor nn_attention(struct nn *c, struct nn_tensor q, struct nn_tensor k, struct nn_tensor v,
 			      const struct nn_attention *how);
+/* The attention of the products qkv of x, as an operand for `next`; where all of it is BF16 and heads are made of steps of 32
+ * columns, nothing lies in f32 between. */
+struct nn_operand nn_product_attention(struct nn *c, const struct nn_operand *x, const struct nn_product qkv[3],
+				       const struct nn_attention *how, const struct nn_weight *next);
 
 /* Keys and values kept in pages of NN_PAGE positions, for decoders: page i of a sequence's list holds positions
  * i * NN_PAGE ... of one layer. A page is nn_page_bytes() bytes, aligned to 64, in the kernels' own layout (keys

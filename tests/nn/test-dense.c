@@ -54,6 +54,15 @@ static void case_init(struct dense_case *d, const size_t shape[3])
 	assert_non_null(d->w.halves);
 }
 
+/* After its values have changed. */
+static void case_repack(struct dense_case *d)
+{
+	struct nn_error error = { 0 };
+
+	d->w.halves = NULL;
+	assert_int_equal(nn_weight_pack_as(d->checkpoint, &d->w, NN_COMPUTE_BF16, &error), 0);
+}
+
 static void case_fini(struct dense_case *d)
 {
 	nn_checkpoint_close(d->checkpoint);
@@ -155,13 +164,13 @@ static void operands_are_rounded_tensors(void **state)
 			case_init(&d, shape);
 			struct nn_tensor x = case_rows(&c, &d, &rounded);
 			const struct nn_operand_norm norm = { d.scale, d.b, 1e-5f, i % 2 };
-			const struct nn_product product = { &d.w, d.b, NN_SILU, NULL };
+			const struct nn_product product = { &d.w, d.b, NN_GELU_ERF, NULL };
 			struct nn_operand a = nn_operand(&c, x, &norm, &d.w), b = nn_product_operand(&c, &a, &product, &d.w);
 			struct nn_tensor normed = norm.rms ? nn_rms_norm(&c, x, norm.w, norm.eps) :
 							     nn_layer_norm(&c, x, norm.w, norm.b, norm.eps);
 			struct nn_tensor plain = nn_gemm(&c, normed, &d.w, d.b);
 
-			nn_activate(&c, plain, NN_SILU);
+			nn_activate(&c, plain, NN_GELU_ERF);
 			struct nn_tensor want = nn_gemm(&c, plain, &d.w, NULL), y = nn_product(&c, &b, &(struct nn_product){ .w = &d.w });
 
 			assert_int_equal(c.error, 0);
@@ -242,6 +251,98 @@ static void attention_is_near_that_of_f32(void **state)
 	}
 }
 
+/* Where a result is rounded to BF16 anyway, activations have some bits more than that: the result is off by half of BF16's last bit
+ * (2^-8) and little more. */
+static void activations_are_near_before_rounding(void **state)
+{
+	static const size_t shape[3] = { 257, 40, 1 }, next[3] = { 1, 40, 40 };
+
+	for (size_t p = 0; p < naive_n_paths; p++) {
+		struct dense_case d, e;
+		struct nn c;
+
+		if (!naive_init(&c, p))
+			continue;
+		case_init(&d, shape);
+		case_init(&e, next);
+		for (size_t i = 0; i < d.n; i++)
+			d.values[i] = 1;
+		for (size_t i = 0; i < e.n * e.k; i++)
+			e.values[i] = i % (e.k + 1) == 0;
+		case_repack(&d);
+		case_repack(&e);
+		struct nn_tensor x = nn_new(&c, d.t, 1);
+
+		for (size_t i = 0; i < d.t; i++)
+			x.data[i] = ((float)i - 128) / 4;
+		const struct nn_operand operand = nn_operand(&c, x, NULL, &d.w);
+
+		for (enum nn_activation how = NN_IDENTITY; how <= NN_SIGMOID; how++) {
+			const struct nn_operand h = nn_product_operand(&c, &operand, &(struct nn_product){ &d.w, NULL, how, NULL }, &e.w);
+			struct nn_tensor y = nn_product(&c, &h, &(struct nn_product){ .w = &e.w });
+
+			assert_int_equal(c.error, 0);
+			for (size_t i = 0; i < d.t * d.n; i++)
+				d.want[i] = (float)naive_activation(x.data[i / d.n], how);
+			naive_expect("a rounded activation", &c, y.data, d.want, d.t * d.n, 1e-6, 0x1p-8 + 0x1p-13);
+		}
+		case_fini(&d);
+		case_fini(&e);
+		naive_fini(&c);
+	}
+}
+
+/* The products' attention is that of the products: the same roundings at the same places. */
+static void attention_of_products_is_theirs(void **state)
+{
+	static const struct {
+		uint32_t t, heads, kv, dk, dv;
+		int part;
+	} sizes[] = { { 1, 1, 1, 32, 32, 0 }, { 33, 2, 2, 64, 64, 0 }, { 70, 2, 1, 32, 96, 1 }, { 650, 1, 1, 64, 32, 1 }, { 650, 2, 2, 32, 32, 0 },
+		      { 40, 2, 2, 40, 40, 0 } };
+
+	for (size_t p = 0; p < naive_n_paths; p++) {
+		struct nn c;
+
+		if (!naive_init(&c, p))
+			continue;
+		for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+			const uint32_t t = sizes[i].t, heads = sizes[i].heads, kv = sizes[i].kv, dk = sizes[i].dk, dv = sizes[i].dv;
+			const size_t qk[3] = { t, heads * dk, 48 }, k_shape[3] = { t, kv * dk, 48 }, v_shape[3] = { t, kv * dv, 48 };
+			const size_t out[3] = { t, 50, heads * dv };
+			struct nn_attention how = { .heads = heads, .kv_heads = kv, .scale = 0.3f, .compute = NN_COMPUTE_BF16 };
+			uint32_t *first = nn_memory(&c, t, sizeof(*first)), *visible = nn_memory(&c, t, sizeof(*visible));
+			struct dense_case d[4];
+			float *rounded;
+
+			case_init(&d[0], qk);
+			case_init(&d[1], k_shape);
+			case_init(&d[2], v_shape);
+			case_init(&d[3], out);
+			for (uint32_t r = 0; r < t; r++) {
+				first[r] = r % 5 * t / 9;
+				visible[r] = r % 7 == 3 ? first[r] : t - r % 4 * t / 11;
+			}
+			if (sizes[i].part)
+				how.first = first, how.visible = visible;
+			const struct nn_operand x = nn_operand(&c, case_rows(&c, &d[0], &rounded), NULL, &d[0].w);
+			const struct nn_product qkv[3] = { { .w = &d[0].w, .b = d[0].b }, { .w = &d[1].w, .b = d[1].b },
+							   { .w = &d[2].w, .b = d[2].b } };
+			struct nn_tensor q = nn_product(&c, &x, &qkv[0]), k = nn_product(&c, &x, &qkv[1]), v = nn_product(&c, &x, &qkv[2]);
+			const struct nn_operand want = nn_operand(&c, nn_attention(&c, q, k, v, &how), NULL, &d[3].w);
+			const struct nn_operand got = nn_product_attention(&c, &x, qkv, &how, &d[3].w);
+			struct nn_tensor a = nn_product(&c, &want, &(struct nn_product){ .w = &d[3].w });
+			struct nn_tensor b = nn_product(&c, &got, &(struct nn_product){ .w = &d[3].w });
+
+			assert_int_equal(c.error, 0);
+			assert_memory_equal(a.data, b.data, a.rows * a.cols * sizeof(float));
+			for (int j = 0; j < 4; j++)
+				case_fini(&d[j]);
+		}
+		naive_fini(&c);
+	}
+}
+
 static void wrong_operands_are_refused(void **state)
 {
 	struct dense_case d;
@@ -272,7 +373,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(products_round_both_sides_only), cmocka_unit_test(products_are_finished_as_said),
 		cmocka_unit_test(operands_are_rounded_tensors),   cmocka_unit_test(operands_of_f32_are_tensors),
-		cmocka_unit_test(attention_is_near_that_of_f32),  cmocka_unit_test(wrong_operands_are_refused),
+		cmocka_unit_test(attention_is_near_that_of_f32),  cmocka_unit_test(activations_are_near_before_rounding),
+		cmocka_unit_test(attention_of_products_is_theirs), cmocka_unit_test(wrong_operands_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -62,6 +62,10 @@ static struct nn_operand tower_attention(struct nn *c, const struct tower *t, co
 	const struct nn_attention how = { .heads = t->n_heads, .kv_heads = t->n_heads, .first = rows->first, .visible = rows->visible,
 					  .scale = 1 / sqrtf((float)(t->d_model / t->n_heads)),
 					  .compute = h->halves ? NN_COMPUTE_BF16 : NN_COMPUTE_F32 };
+
+	if (!rows->rotary && !l->q_norm.w && !l->k_norm.w && !l->inner.w)
+		return nn_product_attention(c, h, (const struct nn_product[3]){ { .w = l->q.w, .b = l->q.b }, { .w = l->k.w, .b = l->k.b },
+										  { .w = l->v.w, .b = l->v.b } }, &how, l->out.w);
 	struct nn_tensor q = tower_norm_heads(c, t, tower_product(c, h, &l->q), &l->q_norm);
 	struct nn_tensor k = tower_norm_heads(c, t, tower_product(c, h, &l->k), &l->k_norm);
 	struct nn_tensor v = tower_product(c, h, &l->v);
