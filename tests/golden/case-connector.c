@@ -11,6 +11,7 @@ static const char *connector_plugin(const struct golden *g)
 		const char *architecture, *plugin;
 	} plugins[] = {
 		{ "mobilevlm connector", "ldp" },
+		{ "minicpmv resampler", "resampler" },
 		{ "idefics3 connector", "grid" },
 		{ "gemma3 connector", "grid" },
 		{ "internvl connector", "grid" },
@@ -27,7 +28,7 @@ static const char *connector_plugin(const struct golden *g)
 
 void case_connector(struct golden *g)
 {
-	const struct golden_tensor *in = golden_tensor(&g->io, "F32", "in.features");
+	const struct golden_tensor *in = golden_tensor(&g->io, "F32", "in.features"), *grid = golden_tensor(&g->io, "I32", "in.grid");
 	struct part p = { 0 };
 
 	if (!in || (in->rank != 3 && in->rank != 2)) {
@@ -37,11 +38,16 @@ void case_connector(struct golden *g)
 	if (!part_open(&p, g, connector_plugin(g), g->path, NULL, 1)) {
 		const uint32_t items = in->rank == 3 ? (uint32_t)in->shape[0] : 1;
 		const uint32_t tokens = (uint32_t)in->shape[in->rank - 2], dim = (uint32_t)in->shape[in->rank - 1];
-		const struct percept_features f = {
+		struct percept_features f = {
 			.size = sizeof(f), .data = in->data,
 			.layout = { .size = sizeof(f.layout), .items = items, .tokens = tokens, .dim = dim },
 		};
 		struct percept_embeddings e = { .size = sizeof(e) };
+
+		if (grid && grid->n == 2) {
+			f.layout.rows = (uint32_t)((const int32_t *)grid->data)[0];
+			f.layout.cols = (uint32_t)((const int32_t *)grid->data)[1];
+		}
 		const int error = part_connector(&p)->connect(part_call(&p), p.instance, &f, NULL, &e);
 
 		if (error)

@@ -67,6 +67,6 @@ typedef void golden_runner(struct golden *g);
 golden_runner case_blocks, case_clip, case_clip_vision, case_connector, case_convnext, case_decode,
 	case_decoder, case_e2e, case_eva, case_flex, case_image, case_native, case_openclip, case_qformer, case_real, case_resize,
 	case_sampling, case_siglip2, case_t5, case_template, case_tokenizer, case_vlm;
-golden_runner case_caption;
+golden_runner case_caption, case_crossing, case_resampler;
 
 #endif

@@ -26,6 +26,9 @@ for plugin in "$build"/plugins/.libs/*.so; do
 	merger.so) model=tests/goldens/conn_qwen2vl_merger ;;
 	qformer.so) model=tests/goldens/conn_blip2_qformer ;;
 	visual_expert.so) model=tests/goldens/vlm_cogvlm2 ;;
+	idefics.so) model=tests/goldens/vlm_idefics_small ;;
+	resampler.so) model=tests/goldens/conn_flamingo_resampler ;;
+	gated_cross_attention.so) model=tests/goldens/conn_flamingo_xattn ;;
 	*) model=models/tiny-llava ;;
 	esac
 	# Tesseract's languages are no model's.

@@ -26,6 +26,8 @@ struct causal {
 
 /* x (n, d_model): tokens' embeddings as they enter the first block, without positions. */
 struct nn_tensor causal_embeddings(struct nn *c, const struct model *m, const int32_t *ids, uint32_t n);
+/* (n, vocab) = the head's products with x (n, word_dim). */
+struct nn_tensor causal_head(struct nn *c, const struct model *m, struct nn_tensor x);
 /* Runs a checked batch whose rows' pages are reserved; fills batch->logits and batch->hidden. 0, -ENOMEM, -ECANCELED, or
  * what a hook returned; the text of a failure has been recorded. [one] */
 int causal_forward(struct percept_call *call, struct causal *d, struct percept_batch *batch, const struct place *places);

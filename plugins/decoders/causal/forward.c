@@ -393,7 +393,7 @@ static struct nn_tensor forward_logits(struct forward *f, struct nn_tensor x)
 {
 	const struct model *m = &f->d->model;
 	const float cap = m->shape.final_softcap;
-	struct nn_tensor logits = nn_linear(f->c, m->project_out ? nn_linear(f->c, x, m->project_out, NULL) : x, m->head, NULL);
+	struct nn_tensor logits = causal_head(f->c, m, m->project_out ? nn_linear(f->c, x, m->project_out, NULL) : x);
 
 	if (m->shape.logit_scale != 1)
 		nn_scale(f->c, logits, m->shape.logit_scale);
@@ -403,15 +403,6 @@ static struct nn_tensor forward_logits(struct forward *f, struct nn_tensor x)
 		nn_scale(f->c, logits, cap);
 	}
 	return logits;
-}
-
-struct nn_tensor causal_embeddings(struct nn *c, const struct model *m, const int32_t *ids, uint32_t n)
-{
-	struct nn_tensor x = nn_embed(c, m->embeddings, ids, n);
-
-	if (m->shape.embedding_scale != 1)
-		nn_scale(c, x, m->shape.embedding_scale);
-	return m->project_in ? nn_linear(c, x, m->project_in, NULL) : x;
 }
 
 int causal_forward(struct percept_call *call, struct causal *d, struct percept_batch *batch, const struct place *places)

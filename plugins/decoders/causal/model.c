@@ -48,6 +48,9 @@ static void model_sizes(struct model *m, const cJSON *config, struct nn_error *e
 	s->n_kv_heads = model_int(config, "num_key_value_heads|attention.head_count_kv", d->n_kv_heads ? d->n_kv_heads : s->n_heads,
 				  MODEL_DIM_MAX, error);
 	s->vocab = model_int(config, "vocab_size", m->embeddings ? (int64_t)m->embeddings->rows : d->vocab, MODEL_VOCAB_MAX, error);
+	if (nn_load_maybe(&m->body, 0, 0, MODEL_ADDED_WORDS))
+		s->vocab_added = (uint32_t)nn_config_int(config, "additional_vocab_size", 0, 0, MODEL_VOCAB_MAX, error);
+	s->vocab += s->vocab_added;
 	s->context = model_int(config, "max_position_embeddings|n_positions|max_seq_len|seq_length|n_ctx|context_length",
 			       d->context, MODEL_CONTEXT_MAX, error);
 	s->head_dim = model_int(config, "head_dim|kv_channels|attention.key_length",
@@ -125,7 +128,8 @@ static int model_load(struct model *m, struct nn_error *error)
 {
 	const struct shape *s = &m->shape;
 
-	m->embeddings = model_weight(m, s->vocab, s->word_dim, "token_embd.weight", 0);
+	if (vocabulary_load(m, error))
+		return error->code;
 	if (s->last_norm)
 		m->norm = model_norm(m, s->d_model, "output_norm", 0);
 	if (error->code)
@@ -139,11 +143,6 @@ static int model_load(struct model *m, struct nn_error *error)
 		m->layers[i].kv = m->layers[i].window != 0;
 		m->layers[i].kv_layer = m->kv_layers[m->layers[i].kv]++;
 	}
-	/* A file without a head of its own has the embeddings as its head. */
-	m->head = nn_load_maybe(&m->head_loader, s->vocab, s->word_dim, m->gguf ? "output.weight" : "lm_head.weight");
-	if (!m->head)
-		m->head = m->embeddings;
-	model_pack(m, m->head);
 	for (uint32_t i = 0; i < s->n_layers && !error->code; i++)
 		m->family->load(m, &m->layers[i], i);
 	return error->code;

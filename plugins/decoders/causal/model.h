@@ -13,9 +13,13 @@ struct family;
 
 enum { MODEL_DIM_MAX = 1 << 20, MODEL_ROPES = 2, MODEL_AXES = 3, MODEL_RECODED = 16 };
 
+/* The embeddings of a vocabulary's second part. */
+#define MODEL_ADDED_WORDS "embed_tokens.additional_embedding.weight"
+
 /* The numbers of a model, read from its configuration. */
 struct shape {
 	uint32_t d_model, d_ff, n_layers, n_heads, n_kv_heads, head_dim, vocab, context;
+	uint32_t vocab_added;   /* of the vocabulary, its last part, which has matrices of its own; 0: none */
 	uint32_t word_dim;      /* of embeddings and head, where projections lie between them and the blocks; else d_model */
 	uint32_t v_dim;         /* of a head's values; else head_dim */
 	uint32_t rope_dim;      /* rotated part of a head, from its start; 0: no rotary positions */
@@ -86,8 +90,9 @@ struct model {
 	struct nn_rope rope[MODEL_ROPES];
 	struct nn_rope rope_long[MODEL_ROPES]; /* beyond `rope_trained` rows; without inv_freq: there is none */
 	uint32_t rope_trained;
-	struct nn_weight *embeddings;   /* (vocab, word_dim); rows are read from the file as they are needed */
-	struct nn_weight *head;         /* (vocab, word_dim); the embeddings where tied */
+	struct nn_weight *embeddings;   /* (vocab - vocab_added, word_dim); rows are read from the file as they are needed */
+	struct nn_weight *head;         /* (vocab - vocab_added, word_dim); the embeddings where tied */
+	struct nn_weight *embeddings_added, *head_added; /* (vocab_added, word_dim); NULL: none */
 	const struct nn_weight *project_in, *project_out; /* (d_model, word_dim), (word_dim, d_model); NULL: none */
 	struct nn_weight *positions;    /* (context, d_model), learned; NULL: none */
 	float *slopes;                  /* [n_heads] ALiBi; NULL: none */
@@ -137,6 +142,9 @@ const struct family *family_find(const cJSON *config, struct nn_error *error);
  * in integers, else in float32. [any] */
 int model_open(struct model *m, const char *path, uint32_t context, int fast, struct nn_error *error);
 void model_close(struct model *m);
+
+/* Embeddings and head, once the shape is known. 0 or error->code. */
+int vocabulary_load(struct model *m, struct nn_error *error);
 
 /* ---- for families: weights. `name` is GGUF's with its suffix ("attn_q.weight"), `layer` the block's number ---- */
 

@@ -68,7 +68,7 @@ static struct clip_choice clip_choose(const struct percept_open *open, const cJS
 		choice.keep_class = class->integer != 0;
 	choice.keep_class &= clip_kind.class_token;
 	choice.interpolate = clip_kind.interpolate || (interpolate && interpolate->integer);
-	choice.norm = norm ? norm->integer != 0 : choice.last;
+	choice.norm = norm ? norm->integer != 0 : choice.last && !clip_kind.bare;
 	return choice;
 }
 

@@ -47,6 +47,7 @@ struct clip_kind {
 	int class_token;          /* before the patches */
 	int interpolate;          /* the position table fits any size */
 	int last;                 /* the feature is the last block's, normed; else as in LLaVA the one before */
+	int bare;                 /* with `last`: not normed */
 	enum vision_resize resize;
 	int fractions;            /* a position is a fraction of the picture's sides: the table fits any size by that */
 	enum clip_pool pool;

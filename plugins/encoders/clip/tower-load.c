@@ -30,7 +30,7 @@ int tower_settle(struct tower *t, const char *activation, struct nn_error *error
 
 int tower_configure(struct tower *t, const cJSON *config, const struct tower_defaults *d, struct nn_error *error)
 {
-	t->d_model = (uint32_t)nn_config_int(config, "hidden_size", d->d_model, 1, TOWER_DIM_MAX, error);
+	t->d_model = (uint32_t)nn_config_int(config, "hidden_size|embed_dim", d->d_model, 1, TOWER_DIM_MAX, error);
 	const double ratio = nn_config_real(config, "mlp_ratio", 0, error) * t->d_model;
 	const int64_t d_ff = ratio >= 1 && ratio <= TOWER_FF_MAX ? (int64_t)ratio : d->d_ff;
 

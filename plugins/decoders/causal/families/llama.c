@@ -1,4 +1,4 @@
-/* llama.c - LLaMA, LLaMA 2 and 3, Vicuna, SmolLM2 (Touvron 2023): gated feed-forward, rotary positions, grouped key-value
+/* llama.c - LLaMA, LLaMA 2 and 3, Vicuna, SmolLM2, and what Idefics has between its other layers (Touvron 2023): gated feed-forward, rotary positions, grouped key-value
  * heads. */
 #include "plugins/decoders/causal/families/families.h"
 
@@ -23,8 +23,8 @@ void llama_load(struct model *m, struct layer *layer, uint32_t i)
 		block_mlp(m, layer, i);
 }
 
-static const char *const types[] = { "llama", "llava_llama", "llava", "mobilevlm", "smollm", NULL };
-static const char *const classes[] = { "LlamaForCausalLM", "LlamaModel", "LlavaLlamaForCausalLM", NULL };
+static const char *const types[] = { "llama", "llava_llama", "llava", "mobilevlm", "smollm", "idefics", NULL };
+static const char *const classes[] = { "LlamaForCausalLM", "LlamaModel", "LlavaLlamaForCausalLM", "IdeficsForVisionText2Text", NULL };
 const struct family family_llama = {
 	.name = "llama", .types = types, .classes = classes, .configure = llama_configure, .load = llama_load,
 	.mlp = mixture_layer,

@@ -1,0 +1,69 @@
+/* vocabulary.c - embeddings and head: one matrix each, or two where tokens were added behind a vocabulary that stays as it was. */
+#include "plugins/decoders/causal/causal.h"
+
+#include <string.h>
+
+int vocabulary_load(struct model *m, struct nn_error *error)
+{
+	const struct shape *s = &m->shape;
+	const size_t first = s->vocab - s->vocab_added;
+
+	m->embeddings = model_weight(m, first, s->word_dim, "token_embd.weight", 0);
+	/* A file without a head of its own has the embeddings as its head. */
+	m->head = nn_load_maybe(&m->head_loader, first, s->word_dim, m->gguf ? "output.weight" : "lm_head.weight");
+	if (s->vocab_added) {
+		m->embeddings_added = nn_load(&m->body, s->vocab_added, s->word_dim, MODEL_ADDED_WORDS);
+		m->head_added = m->head ? nn_load(&m->head_loader, s->vocab_added, s->word_dim, "lm_head.additional_fc.weight") :
+					  m->embeddings_added;
+		model_pack(m, m->head_added);
+	}
+	if (!m->head)
+		m->head = m->embeddings;
+	model_pack(m, m->head);
+	return error->code;
+}
+
+/* Rows of `x` whose ids are of the second part become that part's. */
+static void vocabulary_embed_added(struct nn *c, const struct model *m, const int32_t *ids, uint32_t n, struct nn_tensor x)
+{
+	const int64_t first = (int64_t)m->shape.vocab - m->shape.vocab_added;
+
+	for (uint32_t t = 0; x.data && t < n && !c->error; t++) {
+		const int32_t id = (int32_t)(ids[t] - first);
+		struct nn_tensor row = ids[t] >= first ? nn_embed(c, m->embeddings_added, &id, 1) : (struct nn_tensor){ 0 };
+
+		if (row.data)
+			memcpy(x.data + t * x.stride, row.data, x.cols * sizeof(float));
+	}
+}
+
+struct nn_tensor causal_embeddings(struct nn *c, const struct model *m, const int32_t *ids, uint32_t n)
+{
+	const int64_t first = (int64_t)m->shape.vocab - m->shape.vocab_added;
+	int32_t *own = m->shape.vocab_added ? nn_memory(c, n, sizeof(*own)) : NULL;
+
+	for (uint32_t t = 0; own && t < n; t++)
+		own[t] = ids[t] < first ? ids[t] : 0;
+	struct nn_tensor x = nn_embed(c, m->embeddings, own ? own : ids, n);
+
+	if (own)
+		vocabulary_embed_added(c, m, ids, n, x);
+	if (m->shape.embedding_scale != 1)
+		nn_scale(c, x, m->shape.embedding_scale);
+	return m->project_in ? nn_linear(c, x, m->project_in, NULL) : x;
+}
+
+struct nn_tensor causal_head(struct nn *c, const struct model *m, struct nn_tensor x)
+{
+	struct nn_tensor own = nn_linear(c, x, m->head, NULL);
+
+	if (!m->shape.vocab_added)
+		return own;
+	struct nn_tensor added = nn_linear(c, x, m->head_added, NULL), y = nn_new(c, x.rows, m->shape.vocab);
+
+	for (size_t t = 0; y.data && own.data && added.data && t < y.rows; t++) {
+		memcpy(y.data + t * y.stride, own.data + t * own.stride, own.cols * sizeof(float));
+		memcpy(y.data + t * y.stride + own.cols, added.data + t * added.stride, added.cols * sizeof(float));
+	}
+	return y;
+}
