@@ -6,7 +6,7 @@
 
 enum { CONFIG_PIXELS_MOST = 1 << 28 };
 
-enum member_type { MEMBER_COUNT, MEMBER_REAL, MEMBER_TEXT, MEMBER_FIXED, MEMBER_NUMBER, MEMBER_TRUE };
+enum member_type { MEMBER_COUNT, MEMBER_REAL, MEMBER_TEXT, MEMBER_FLAG, MEMBER_FIXED, MEMBER_NUMBER, MEMBER_TRUE };
 
 /* One member of an object: a field of struct nn_mmproj, or what is always so. */
 struct member {
@@ -19,6 +19,7 @@ struct member {
 #define COUNT(name, field) { name, MEMBER_COUNT, offsetof(struct nn_mmproj, field), NULL, 0 }
 #define REAL(name, field) { name, MEMBER_REAL, offsetof(struct nn_mmproj, field), NULL, 0 }
 #define TEXT(name, field) { name, MEMBER_TEXT, offsetof(struct nn_mmproj, field), NULL, 0 }
+#define FLAG(name, field) { name, MEMBER_FLAG, offsetof(struct nn_mmproj, field), NULL, 0 }
 #define FIXED(name, text) { name, MEMBER_FIXED, 0, text, 0 }
 #define NUMBER(name, number) { name, MEMBER_NUMBER, 0, NULL, number }
 #define TRUE(name) { name, MEMBER_TRUE, 0, NULL, 0 }
@@ -45,6 +46,18 @@ static const struct member tower_qwen25vl[] = {
 	COUNT("spatial_merge_size", merge), COUNT("window_size", window), NUMBER("temporal_patch_size", 2), NUMBER("in_channels", 3),
 	TEXT("hidden_act", activation), END,
 };
+static const struct member tower_internvl[] = {
+	TEXT("model_type", tower_type), COUNT("hidden_size", width), COUNT("intermediate_size", d_ff),
+	COUNT("num_hidden_layers", layers), COUNT("num_attention_heads", heads), COUNT("image_size", image_size),
+	COUNT("patch_size", patch_size), REAL("layer_norm_eps", eps), TEXT("hidden_act", activation), TEXT("norm_type", norm),
+	FLAG("attention_bias", qkv_bias), FLAG("use_qk_norm", qk_norms), FLAG("use_mean_pooling", mean_pooled), END,
+};
+static const struct member tower_pixtral[] = {
+	TEXT("model_type", tower_type), COUNT("hidden_size", width), COUNT("intermediate_size", d_ff),
+	COUNT("num_hidden_layers", layers), COUNT("num_attention_heads", heads), COUNT("image_size", image_size),
+	COUNT("patch_size", patch_size), REAL("layer_norm_eps", eps), TEXT("hidden_act", activation),
+	REAL("rope_parameters.rope_theta", theta), END,
+};
 
 static const struct member root_llava[] = {
 	FIXED("projector_hidden_act", "gelu"), FIXED("image_token", "<image>"), END,
@@ -57,6 +70,14 @@ static const struct member root_idefics3[] = {
 };
 static const struct member root_cogvlm[] = {
 	END,
+};
+static const struct member root_internvl[] = {
+	REAL("downsample_ratio", ratio), FIXED("projector_hidden_act", "gelu"), NUMBER("vision_feature_layer", -1),
+	FIXED("vision_feature_select_strategy", "default"), FIXED("image_token", "<IMG_CONTEXT>"), END,
+};
+static const struct member root_pixtral[] = {
+	COUNT("spatial_merge_size", merge), REAL("text_config.rms_norm_eps", eps), FIXED("projector_hidden_act", "gelu"),
+	NUMBER("vision_feature_layer", -1), FIXED("vision_feature_select_strategy", "full"), FIXED("image_token", "[IMG]"), END,
 };
 static const struct member root_qwen[] = {
 	FIXED("image_token", "<|image_pad|>"), END,
@@ -90,6 +111,14 @@ static const struct member processor_idefics3[] = {
 	FIXED("image_processor_type", "Idefics3ImageProcessor"), NUMBER("resample", 1), COUNT("size.longest_edge", preproc_size),
 	COUNT("max_image_size.longest_edge", image_size), END,
 };
+static const struct member processor_internvl[] = {
+	FIXED("image_processor_type", "GotOcr2ImageProcessor"), NUMBER("resample", 3), COUNT("size.height", image_size),
+	COUNT("size.width", image_size), TRUE("crop_to_patches"), COUNT("min_patches", tiles_least), COUNT("max_patches", tiles_most), END,
+};
+static const struct member processor_pixtral[] = {
+	FIXED("image_processor_type", "PixtralImageProcessor"), NUMBER("resample", 3), COUNT("size.longest_edge", preproc_size),
+	COUNT("patch_size.height", patch_size), COUNT("patch_size.width", patch_size), END,
+};
 static const struct member processor_qwen[] = {
 	FIXED("image_processor_type", "Qwen2VLImageProcessor"), NUMBER("resample", 3), COUNT("size.shortest_edge", min_pixels),
 	COUNT("size.longest_edge", max_pixels), COUNT("min_pixels", min_pixels), COUNT("max_pixels", max_pixels),
@@ -102,6 +131,11 @@ static const struct config_kind {
 	int pads;
 	const struct member *root, *tower, *processor;
 } config_kinds[] = {
+	{ "llava", "pixtral", 0, root_pixtral, tower_pixtral, processor_pixtral },
+	{ "mistral3", NULL, 0, root_pixtral, tower_pixtral, processor_pixtral },
+	{ "internvl", NULL, 0, root_internvl, tower_internvl, processor_internvl },
+	{ "mobilevlm", NULL, 1, root_llava, tower_clip, processor_pad },
+	{ "mobilevlm", NULL, 0, root_llava, tower_clip, processor_clip },
 	{ "llava", "siglip_vision_model", 0, root_llava, tower_clip, processor_siglip },
 	{ "llava", NULL, 1, root_llava, tower_clip, processor_pad },
 	{ "llava", NULL, 0, root_llava, tower_clip, processor_clip },
@@ -140,7 +174,10 @@ static struct nn_mmproj config_complete(const struct nn_mmproj *given)
 
 	if (!m.scale)
 		m.scale = strcmp(m.model_type, "gemma3") ? 2 : 4;
-	m.merge = m.merge ? m.merge : 2;
+	m.ratio = 1.0 / m.scale;
+	m.merge = m.merge ? m.merge : strcmp(m.tower_type, "pixtral") ? 2 : 1;
+	m.tiles_least = m.tiles_least ? m.tiles_least : 1;
+	m.tiles_most = m.tiles_most ? m.tiles_most : 12;
 	m.window = m.window ? m.window : 112;
 	m.preproc_size = m.preproc_size ? m.preproc_size : m.image_size;
 	m.min_pixels = m.min_pixels ? m.min_pixels : config_pixels(&m, 4);
@@ -175,6 +212,7 @@ static void config_add(cJSON *object, const struct nn_mmproj *m, const struct me
 		case MEMBER_COUNT: item = cJSON_CreateNumber(*(const uint32_t *)field); break;
 		case MEMBER_REAL: item = cJSON_CreateNumber(*(const double *)field); break;
 		case MEMBER_TEXT: item = cJSON_CreateString(*(const char *const *)field); break;
+		case MEMBER_FLAG: item = cJSON_CreateBool(*(const int *)field); break;
 		case MEMBER_FIXED: item = cJSON_CreateString(list->text); break;
 		case MEMBER_NUMBER: item = cJSON_CreateNumber(list->number); break;
 		case MEMBER_TRUE: item = cJSON_CreateTrue(); break;

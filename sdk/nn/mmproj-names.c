@@ -61,6 +61,41 @@ static const struct nn_mmproj_name names_cogvlm[] = {
 	{ "v.eoi", "eoi", NN_MMPROJ_WHOLE },
 	{ NULL, NULL, 0 },
 };
+/* InternVL's. */
+static const struct nn_mmproj_name names_internvl[] = {
+	{ "v.class_embd", "embeddings.cls_token", NN_MMPROJ_WHOLE },
+	{ "v.patch_embd", "embeddings.patch_embeddings.projection", NN_MMPROJ_PAIR },
+	{ "v.position_embd.weight", "embeddings.position_embeddings", NN_MMPROJ_WHOLE },
+	{ "v.post_ln", "layernorm", NN_MMPROJ_PAIR },
+	{ "v.blk.%u.ln1", "encoder.layer.%u.layernorm_before", NN_MMPROJ_PAIR },
+	{ "v.blk.%u.ln2", "encoder.layer.%u.layernorm_after", NN_MMPROJ_PAIR },
+	{ "v.blk.%u.ls1.weight", "encoder.layer.%u.lambda_1", NN_MMPROJ_WHOLE },
+	{ "v.blk.%u.ls2.weight", "encoder.layer.%u.lambda_2", NN_MMPROJ_WHOLE },
+	{ "v.blk.%u.attn_q", "encoder.layer.%u.attention.q_proj", NN_MMPROJ_PAIR },
+	{ "v.blk.%u.attn_k", "encoder.layer.%u.attention.k_proj", NN_MMPROJ_PAIR },
+	{ "v.blk.%u.attn_v", "encoder.layer.%u.attention.v_proj", NN_MMPROJ_PAIR },
+	{ "v.blk.%u.attn_q_norm.weight", "encoder.layer.%u.attention.q_norm.weight", NN_MMPROJ_WHOLE },
+	{ "v.blk.%u.attn_k_norm.weight", "encoder.layer.%u.attention.k_norm.weight", NN_MMPROJ_WHOLE },
+	{ "v.blk.%u.attn_out", "encoder.layer.%u.attention.projection_layer", NN_MMPROJ_PAIR },
+	{ "v.blk.%u.ffn_up", "encoder.layer.%u.mlp.fc1", NN_MMPROJ_PAIR },
+	{ "v.blk.%u.ffn_down", "encoder.layer.%u.mlp.fc2", NN_MMPROJ_PAIR },
+	{ NULL, NULL, 0 },
+};
+/* Pixtral's: q and k lie as neighbours turn together. */
+static const struct nn_mmproj_name names_pixtral[] = {
+	{ "v.patch_embd", "patch_conv", NN_MMPROJ_PAIR },
+	{ "v.pre_ln", "ln_pre", NN_MMPROJ_PAIR },
+	{ "v.blk.%u.ln1", "transformer.layers.%u.attention_norm", NN_MMPROJ_PAIR },
+	{ "v.blk.%u.ln2", "transformer.layers.%u.ffn_norm", NN_MMPROJ_PAIR },
+	{ "v.blk.%u.attn_q.weight", "transformer.layers.%u.attention.q_proj.weight", NN_MMPROJ_TURNS },
+	{ "v.blk.%u.attn_k.weight", "transformer.layers.%u.attention.k_proj.weight", NN_MMPROJ_TURNS },
+	{ "v.blk.%u.attn_v", "transformer.layers.%u.attention.v_proj", NN_MMPROJ_PAIR },
+	{ "v.blk.%u.attn_out", "transformer.layers.%u.attention.o_proj", NN_MMPROJ_PAIR },
+	{ "v.blk.%u.ffn_gate", "transformer.layers.%u.feed_forward.gate_proj", NN_MMPROJ_PAIR },
+	{ "v.blk.%u.ffn_up", "transformer.layers.%u.feed_forward.up_proj", NN_MMPROJ_PAIR },
+	{ "v.blk.%u.ffn_down", "transformer.layers.%u.feed_forward.down_proj", NN_MMPROJ_PAIR },
+	{ NULL, NULL, 0 },
+};
 
 static const struct nn_mmproj_name names_mlp[] = {
 	{ "mm.0", "multi_modal_projector.linear_1", NN_MMPROJ_PAIR },
@@ -78,6 +113,42 @@ static const struct nn_mmproj_name names_gemma3[] = {
 };
 static const struct nn_mmproj_name names_idefics3[] = {
 	{ "mm.model.fc", "model.connector.modality_projection.proj", NN_MMPROJ_PAIR },
+	{ NULL, NULL, 0 },
+};
+static const struct nn_mmproj_name names_shuffle[] = {
+	{ "mm.model.mlp.0", "multi_modal_projector.layer_norm", NN_MMPROJ_PAIR },
+	{ "mm.model.mlp.1", "multi_modal_projector.linear_1", NN_MMPROJ_PAIR },
+	{ "mm.model.mlp.3", "multi_modal_projector.linear_2", NN_MMPROJ_PAIR },
+	{ NULL, NULL, 0 },
+};
+static const struct nn_mmproj_name names_rows[] = {
+	{ "mm.input_norm.weight", "multi_modal_projector.norm.weight", NN_MMPROJ_WHOLE },
+	{ "mm.patch_merger.weight", "multi_modal_projector.patch_merger.merging_layer.weight", NN_MMPROJ_WHOLE },
+	{ "mm.1", "multi_modal_projector.linear_1", NN_MMPROJ_PAIR },
+	{ "mm.2", "multi_modal_projector.linear_2", NN_MMPROJ_PAIR },
+	{ NULL, NULL, 0 },
+};
+static const struct nn_mmproj_name names_ldp[] = {
+	{ "mm.model.mlp.1", "model.mm_projector.model.mlp.1", NN_MMPROJ_PAIR },
+	{ "mm.model.mlp.3", "model.mm_projector.model.mlp.3", NN_MMPROJ_PAIR },
+	{ "mm.model.mb_block.1.block.0.0.weight", "model.mm_projector.model.mb_block.1.block.0.0.weight", NN_MMPROJ_WHOLE },
+	{ "mm.model.mb_block.1.block.0.1", "model.mm_projector.model.mb_block.1.block.0.1", NN_MMPROJ_PAIR },
+	{ "mm.model.mb_block.1.block.1.fc1", "model.mm_projector.model.mb_block.1.block.1.fc1", NN_MMPROJ_PAIR },
+	{ "mm.model.mb_block.1.block.1.fc2", "model.mm_projector.model.mb_block.1.block.1.fc2", NN_MMPROJ_PAIR },
+	{ "mm.model.mb_block.1.block.2.0.weight", "model.mm_projector.model.mb_block.1.block.2.0.weight", NN_MMPROJ_WHOLE },
+	{ "mm.model.mb_block.1.block.2.1", "model.mm_projector.model.mb_block.1.block.2.1", NN_MMPROJ_PAIR },
+	{ "mm.model.mb_block.2.block.0.0.weight", "model.mm_projector.model.mb_block.2.block.0.0.weight", NN_MMPROJ_WHOLE },
+	{ "mm.model.mb_block.2.block.0.1", "model.mm_projector.model.mb_block.2.block.0.1", NN_MMPROJ_PAIR },
+	{ "mm.model.mb_block.2.block.1.fc1", "model.mm_projector.model.mb_block.2.block.1.fc1", NN_MMPROJ_PAIR },
+	{ "mm.model.mb_block.2.block.1.fc2", "model.mm_projector.model.mb_block.2.block.1.fc2", NN_MMPROJ_PAIR },
+	{ "mm.model.mb_block.2.block.2.0.weight", "model.mm_projector.model.mb_block.2.block.2.0.weight", NN_MMPROJ_WHOLE },
+	{ "mm.model.mb_block.2.block.2.1", "model.mm_projector.model.mb_block.2.block.2.1", NN_MMPROJ_PAIR },
+	{ NULL, NULL, 0 },
+};
+static const struct nn_mmproj_name names_ldpv2[] = {
+	{ "mm.model.mlp.0", "model.mm_projector.mlp.mlp.0", NN_MMPROJ_PAIR },
+	{ "mm.model.mlp.2", "model.mm_projector.mlp.mlp.2", NN_MMPROJ_PAIR },
+	{ "mm.model.peg.0", "model.mm_projector.peg.peg.0", NN_MMPROJ_PAIR },
 	{ NULL, NULL, 0 },
 };
 static const struct nn_mmproj_name names_merger[] = {
@@ -101,6 +172,10 @@ static const struct nn_mmproj_family families[] = {
 	{ "mlp", "llava", "vision_tower.vision_model.", names_clip, names_mlp, "mm.%u.weight", 0 },
 	{ "gemma3", "gemma3", "vision_tower.vision_model.", names_clip, names_gemma3, "mm.input_projection.weight", 1 },
 	{ "idefics3", "idefics3", "model.vision_model.", names_clip, names_idefics3, "mm.model.fc.weight", 0 },
+	{ "internvl", "internvl", "vision_tower.", names_internvl, names_shuffle, "mm.model.mlp.3.weight", 0 },
+	{ "pixtral", "llava", "vision_tower.", names_pixtral, names_rows, "mm.2.weight", 0 },
+	{ "ldp", "mobilevlm", "vision_tower.vision_model.", names_clip, names_ldp, "mm.model.mlp.3.weight", 0 },
+	{ "ldpv2", "mobilevlm", "vision_tower.vision_model.", names_clip, names_ldpv2, "mm.model.mlp.2.weight", 0 },
 	{ "qwen2vl_merger", "qwen2_vl", "visual.", names_qwen2vl, names_merger, "mm.%u.weight", 0 },
 	{ "cogvlm", "cogvlm", "model.vision.", names_cogvlm, names_glu, "mm.down.weight", 0 },
 	{ "qwen2.5vl_merger", "qwen2_5_vl", "visual.", names_qwen25vl, names_merger, "mm.%u.weight", 0 },

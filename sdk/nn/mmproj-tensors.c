@@ -150,11 +150,32 @@ static struct nn_weight *tensor_turned(struct nn_checkpoint *cp, const struct mm
 	return w->shape[0] == cp->mmproj.width ? w : from ? nn_weight_transposed(cp, from) : NULL;
 }
 
+/* Heads' rows as halves, not as neighbours, turn together. */
+static struct nn_weight *tensor_turns(struct nn_checkpoint *cp, const struct mmproj_alias *a)
+{
+	const struct nn_weight *from = a->sources[0];
+	const size_t head = from->rows / cp->mmproj.heads, each = from->bytes / from->rows;
+	struct nn_weight *w = tensor_new(cp, from, from->rank, from->shape);
+	unsigned char *data = w ? nn_checkpoint_alloc(cp, from->bytes) : NULL;
+
+	if (!data)
+		return NULL;
+	w->data = data;
+	w->bytes = from->bytes;
+	for (size_t i = 0; i < from->rows; i++) {
+		const size_t at = i % head, row = i - at + (at < head / 2 ? 2 * at : 2 * (at - head / 2) + 1);
+
+		memcpy(data + i * each, (const unsigned char *)from->data + row * each, each);
+	}
+	return w;
+}
+
 static struct nn_weight *(*const tensor_makers[])(struct nn_checkpoint *cp, const struct mmproj_alias *a) = {
 	[NN_MMPROJ_QKV] = tensor_stack,
 	[NN_MMPROJ_MOMENTS] = tensor_moments,
 	[NN_MMPROJ_NORM] = tensor_less_one,
 	[NN_MMPROJ_TURNED] = tensor_turned,
+	[NN_MMPROJ_TURNS] = tensor_turns,
 };
 
 /* ---- which names there are ---- */
@@ -166,6 +187,8 @@ static int tensor_check(const struct nn_checkpoint *cp, const struct mmproj_alia
 	const struct nn_weight *first = a->sources[0];
 	int good = tensor_makers[a->how] == NULL || (nn_weight_usable(first) && (a->how != NN_MMPROJ_TURNED || first->rank == 2) &&
 						     (a->how != NN_MMPROJ_QKV || first->rank <= 2) &&
+						     (a->how != NN_MMPROJ_TURNS || (first->rank == 2 && first->rows &&
+										    first->rows % (2 * (size_t)cp->mmproj.heads) == 0)) &&
 						     (a->how != NN_MMPROJ_MOMENTS || first->rank == 4));
 
 	for (size_t i = 1; i < n && good; i++) {

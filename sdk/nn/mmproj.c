@@ -69,6 +69,8 @@ static const struct mmproj_number {
 	{ "clip.vision.preproc_image_size", offsetof(struct nn_mmproj, preproc_size), 1, MMPROJ_SIDE_MOST, 0 },
 	{ "clip.vision.n_wa_pattern", offsetof(struct nn_mmproj, pattern), 1, NN_MMPROJ_LAYERS, 0 },
 	{ "clip.vision.window_size", offsetof(struct nn_mmproj, window), 1, MMPROJ_SIDE_MOST, 0 },
+	{ "clip.vision.preproc_min_tiles", offsetof(struct nn_mmproj, tiles_least), 1, 63, 0 },
+	{ "clip.vision.preproc_max_tiles", offsetof(struct nn_mmproj, tiles_most), 1, 63, 0 },
 	{ "clip.vision.image_min_pixels", offsetof(struct nn_mmproj, min_pixels), 1, 1 << 28, 0 },
 	{ "clip.vision.image_max_pixels", offsetof(struct nn_mmproj, max_pixels), 1, 1 << 28, 0 },
 };
@@ -126,12 +128,19 @@ static int mmproj_read_list(struct mmproj_reader *r, const char *key, double min
 	return 0;
 }
 
+static double mmproj_real(const struct nn_gguf *g, const char *key, double fallback)
+{
+	const struct nn_gguf_value *v = nn_gguf_value(g, key);
+
+	return v && !v->is_array && v->type != NN_GGUF_STRING ? nn_gguf_number(v, 0) : v ? NAN : fallback;
+}
+
 static int mmproj_read_values(struct mmproj_reader *r)
 {
 	struct nn_mmproj *m = r->m;
-	const struct nn_gguf_value *eps = nn_gguf_value(m->g, "clip.vision.attention.layer_norm_epsilon");
 
-	m->eps = eps && !eps->is_array && eps->type != NN_GGUF_STRING ? nn_gguf_number(eps, 0) : NAN;
+	m->eps = mmproj_real(m->g, "clip.vision.attention.layer_norm_epsilon", NAN);
+	m->theta = mmproj_real(m->g, "clip.rope.freq_base", 10000);
 	m->llava = mmproj_flag(m->g, "clip.has_llava_projector", 0);
 	m->pads = mmproj_text_is(m->g, "clip.vision.image_aspect_ratio", "pad");
 	if (mmproj_read_numbers(r) || mmproj_read_colours(r, "clip.vision.image_mean", -1e6, m->mean) ||
@@ -140,6 +149,8 @@ static int mmproj_read_values(struct mmproj_reader *r)
 		return r->error->code;
 	if (!(m->eps >= 0 && m->eps < 1))
 		return nn_fail(r->error, -EINVAL, "%s: \"clip.vision.attention.layer_norm_epsilon\" is missing or out of range.", r->path);
+	if (!(m->theta > 0 && m->theta < 1e12))
+		return nn_fail(r->error, -EINVAL, "%s: \"clip.rope.freq_base\" is out of range.", r->path);
 	if (m->n_points % 2)
 		return nn_fail(r->error, -EINVAL, "%s: \"clip.vision.image_grid_pinpoints\" must be pairs.", r->path);
 	if (m->width % m->heads)
@@ -213,7 +224,8 @@ static int mmproj_count_layers(struct mmproj_reader *r)
 	while (m->layers < NN_MMPROJ_LAYERS && mmproj_numbered(m->g, "v.blk.%u.ln1.weight", m->layers))
 		m->layers++;
 	/* Legacy converters announce one layer more or less than they write. */
-	const int near = !strcmp(m->family->projector, "mlp") && m->layers && m->blocks + 1 >= m->layers && m->blocks <= m->layers + 1;
+	const int llava = !strcmp(m->family->projector, "mlp") || !strncmp(m->family->projector, "ldp", 3);
+	const int near = llava && m->layers && m->blocks + 1 >= m->layers && m->blocks <= m->layers + 1;
 
 	if (m->blocks != m->layers && !near)
 		return nn_fail(r->error, -EINVAL, "%s: announces %u blocks and holds %u; it is damaged or was not copied whole.", r->path,
@@ -268,13 +280,14 @@ static const char *mmproj_tower_type(const struct nn_mmproj *m)
 {
 	static const struct {
 		const char *model_type, *tower;
-	} towers[] = { { "cogvlm", "cogvlm" }, { "gemma3", "siglip_vision_model" }, { "idefics3", "idefics3_vision" }, { "qwen2_vl", "qwen2_vl" },
+	} towers[] = { { "cogvlm", "cogvlm" }, { "internvl", "internvl_vision" }, { "gemma3", "siglip_vision_model" },
+		       { "idefics3", "idefics3_vision" }, { "qwen2_vl", "qwen2_vl" },
 		       { "qwen2_5_vl", "qwen2_5_vl" } };
 
 	for (size_t i = 0; i < sizeof(towers) / sizeof(towers[0]); i++)
 		if (!strcmp(towers[i].model_type, m->family->model_type))
 			return towers[i].tower;
-	return m->class_token ? "clip_vision_model" : "siglip_vision_model";
+	return !strcmp(m->family->projector, "pixtral") ? "pixtral" : m->class_token ? "clip_vision_model" : "siglip_vision_model";
 }
 
 int nn_mmproj_read(struct nn_mmproj *m, const struct nn_gguf *g, const char *path, struct nn_error *error)
@@ -286,7 +299,12 @@ int nn_mmproj_read(struct nn_mmproj *m, const struct nn_gguf *g, const char *pat
 		return error->code;
 	m->class_token = nn_mmproj_tensor(g, "v.class_embd") != NULL;
 	m->whole = nn_mmproj_tensor(g, "v.post_ln.weight") != NULL;
-	m->model_type = m->n_points && !strcmp(m->family->model_type, "llava") ? "llava_next" : m->family->model_type;
+	m->norm = nn_mmproj_tensor(g, "v.blk.0.ln1.bias") ? "layer_norm" : "rms_norm";
+	m->mean_pooled = !m->whole;
+	m->qkv_bias = nn_mmproj_tensor(g, "v.blk.0.attn_q.bias") != NULL;
+	m->qk_norms = nn_mmproj_tensor(g, "v.blk.0.attn_q_norm.weight") != NULL;
+	m->model_type = m->n_points && !strcmp(m->family->projector, "mlp") ? "llava_next" :
+			nn_mmproj_tensor(g, "mm.patch_merger.weight") ? "mistral3" : m->family->model_type;
 	m->tower_type = mmproj_tower_type(m);
 	if (mmproj_find_activation(&r))
 		return error->code;

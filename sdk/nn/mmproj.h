@@ -18,6 +18,7 @@ enum nn_mmproj_how {
 	NN_MMPROJ_MOMENTS, /* whole; NAME and NAME.1 are the patches of two moments, which lie within one there */
 	NN_MMPROJ_NORM,    /* whole; 1 was added */
 	NN_MMPROJ_TURNED,  /* whole; (width, d_model) there, and in some files transposed */
+	NN_MMPROJ_TURNS,   /* whole; of each head row 2i and 2i + 1 are rows i and i + head_dim / 2 there */
 };
 
 /* %u is the layer. */
@@ -49,8 +50,12 @@ struct nn_mmproj {
 	uint32_t width, d_ff, heads, image_size, patch_size;
 	uint32_t d_model;                    /* what the projector gives: a text model's embedding_length */
 	uint32_t merge, scale, preproc_size, pattern, window, min_pixels, max_pixels;
-	double eps, mean[3], std[3];
+	uint32_t tiles_least, tiles_most;    /* InternVL */
+	double eps, theta, mean[3], std[3];
+	double ratio;                        /* 1 / scale */
 	int class_token, llava, whole, pads; /* llava: by a legacy converter; whole: the tower's last norm is there */
+	int qkv_bias, qk_norms, mean_pooled; /* as the tensors have it */
+	const char *norm;                    /* norms without biases are RMS norms */
 	uint32_t features[NN_MMPROJ_FEATURES], n_features;
 	uint32_t points[NN_MMPROJ_POINTS], n_points; /* of image_grid_pinpoints, two each */
 };

@@ -11,14 +11,17 @@ enum { MMPROJ_TENSORS = 1 << 16 };
 
 /* Bundles by config.json's model_type. */
 static const struct mmproj_kind mmproj_kinds[] = {
-	{"llava", "mlp", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-5, "quick_gelu", 224},
-	{"llava_next", "mlp", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-5, "quick_gelu", 224},
-	{"gemma3", "gemma3", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-6, "gelu_pytorch_tanh", 224},
-	{"idefics3", "idefics3", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-6, "gelu_pytorch_tanh", 224},
-	{"smolvlm", "idefics3", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-6, "gelu_pytorch_tanh", 224},
-	{"cogvlm", "cogvlm", "hidden_size", "num_hidden_layers", "num_heads", 1e-6, "gelu", 490},
-	{"qwen2_vl", "qwen2vl_merger", "embed_dim", "depth", "num_heads", 1e-6, "quick_gelu", 560},
-	{"qwen2_5_vl", "qwen2.5vl_merger", "hidden_size", "depth", "num_heads", 1e-6, "silu", 560},
+	{"llava", "pixtral", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-5, "gelu", 1024, "pixtral"},
+	{"llava", "mlp", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-5, "quick_gelu", 224, NULL},
+	{"llava_next", "mlp", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-5, "quick_gelu", 224, NULL},
+	{"gemma3", "gemma3", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-6, "gelu_pytorch_tanh", 224, NULL},
+	{"idefics3", "idefics3", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-6, "gelu_pytorch_tanh", 224, NULL},
+	{"smolvlm", "idefics3", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-6, "gelu_pytorch_tanh", 224, NULL},
+	{"internvl", "internvl", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-6, "gelu", 448, NULL},
+	{"mistral3", "pixtral", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-5, "gelu", 1024, "pixtral"},
+	{"cogvlm", "cogvlm", "hidden_size", "num_hidden_layers", "num_heads", 1e-6, "gelu", 490, NULL},
+	{"qwen2_vl", "qwen2vl_merger", "embed_dim", "depth", "num_heads", 1e-6, "quick_gelu", 560, NULL},
+	{"qwen2_5_vl", "qwen2.5vl_merger", "hidden_size", "depth", "num_heads", 1e-6, "silu", 560, NULL},
 };
 
 int convert_has_pictures(const char *type)
@@ -29,60 +32,39 @@ int convert_has_pictures(const char *type)
 	return 0;
 }
 
+uint32_t mmproj_side(struct mmproj_writer *w, const char *name, uint32_t fallback)
+{
+	const cJSON *list = cJSON_GetObjectItemCaseSensitive(w->tower, name), *first = cJSON_GetArrayItem(list, 0);
+	if (!cJSON_IsArray(list))
+		return mmproj_whole(w, w->tower, name, fallback);
+	if (cJSON_IsNumber(first) && first->valuedouble >= 1 && first->valuedouble <= 1 << 20)
+		return (uint32_t)first->valuedouble;
+	nn_fail(&w->c->error, -EINVAL, "%s: config.json: \"%s\" is out of range.", w->c->path, name);
+	return fallback;
+}
+
 uint32_t mmproj_whole(struct mmproj_writer *w, const cJSON *object, const char *names, uint32_t fallback)
 {
 	return (uint32_t)nn_config_int(object, names, fallback, 1, INT32_MAX, &w->c->error);
 }
 
-/* ---- what is written of the tower ---- */
-
-static int mmproj_state(struct mmproj_writer *w, const cJSON *item, uint32_t layers)
-{
-	const double x = cJSON_IsNumber(item) ? item->valuedouble : -1e9, state = x < 0 ? x + layers + 1 : x;
-	if (!(state >= 0 && state <= layers) || w->n_states == MMPROJ_STATES)
-		return nn_fail(&w->c->error, -EINVAL, "%s: config.json: \"vision_feature_layer\" is out of range.", w->c->path);
-	w->states[w->n_states++] = (uint32_t)state;
-	return 0;
-}
-
-/* LLaVA: layers behind the features are left out, as is a norm behind those. */
-static int mmproj_llava(struct mmproj_writer *w)
-{
-	const cJSON *layer = cJSON_GetObjectItemCaseSensitive(w->c->root, "vision_feature_layer");
-	const char *strategy = nn_config_string(w->c->root, "vision_feature_select_strategy", "default");
-	const char *tower = nn_config_string(w->tower, "model_type", "clip_vision_model");
-	const cJSON usual = {.type = cJSON_Number, .valuedouble = -2};
-	const uint32_t layers = w->layers;
-	const int several = cJSON_IsArray(layer);
-	for (int i = 0; i < (several ? cJSON_GetArraySize(layer) : 1); i++)
-		if (mmproj_state(w, several ? cJSON_GetArrayItem(layer, i) : layer ? layer : &usual, layers))
-			return w->c->error.code;
-	w->layers = 0;
-	for (uint32_t i = 0; i < w->n_states; i++)
-		w->layers = w->states[i] > w->layers ? w->states[i] : w->layers;
-	if (strcmp(strategy, strcmp(tower, "clip_vision_model") == 0 ? "default" : "full") != 0 || !w->layers)
-		return nn_fail(&w->c->error, -ENOTSUP, "%s: GGUF files have no features of the strategy \"%.32s\" of this tower.", w->c->path,
-			       strategy);
-	if (strcmp(nn_config_string(w->c->root, "projector_hidden_act", "gelu"), "gelu") != 0)
-		return nn_fail(&w->c->error, -ENOTSUP, "%s: GGUF files have no projector with another activation than gelu.", w->c->path);
-	return 0;
-}
-
 static int mmproj_begin(struct mmproj_writer *w)
 {
 	const char *type = nn_config_type(w->c->root);
-	for (size_t i = 0; i < sizeof mmproj_kinds / sizeof *mmproj_kinds; i++)
-		if (strcmp(mmproj_kinds[i].type, type) == 0)
+	w->tower = nn_config_object(w->c->root, "vision_config");
+	const char *tower = nn_config_string(w->tower, "model_type", "");
+	for (size_t i = 0; i < sizeof mmproj_kinds / sizeof *mmproj_kinds && !w->kind; i++)
+		if (strcmp(mmproj_kinds[i].type, type) == 0 && (!mmproj_kinds[i].tower || strcmp(mmproj_kinds[i].tower, tower) == 0))
 			w->kind = &mmproj_kinds[i];
 	for (size_t i = 0; w->kind && (w->family = nn_mmproj_family_at(i)) && strcmp(w->family->projector, w->kind->projector) != 0; i++)
 		continue;
-	w->tower = nn_config_object(w->c->root, "vision_config");
 	if (!w->family || !w->tower)
 		return nn_fail(&w->c->error, -ENOTSUP, "%s: the pictures' parts of a model of the type \"%.64s\" cannot be converted.", w->c->path, type);
 	w->layers = mmproj_whole(w, w->tower, w->kind->layers, strcmp(w->kind->layers, "depth") == 0 ? 32 : 12);
+	w->n_heads = mmproj_whole(w, w->tower, w->kind->heads, 12);
 	if (!w->c->error.code && w->layers > NN_MMPROJ_LAYERS)
 		return nn_fail(&w->c->error, -EINVAL, "%s: config.json: %u layers are out of range.", w->c->path, w->layers);
-	return w->c->error.code || strcmp(w->kind->projector, "mlp") != 0 ? w->c->error.code : mmproj_llava(w);
+	return w->c->error.code ? w->c->error.code : mmproj_bounds(w);
 }
 
 /* ---- tensors ---- */
@@ -91,7 +73,8 @@ static int mmproj_begin(struct mmproj_writer *w)
 static struct nn_weight *mmproj_source(const struct mmproj_writer *w, const char *name)
 {
 	static const char *const written[][2] = {{"", ""}, {"", "model."}, {"vision_tower.vision_model.", "vision_tower."},
-						 {"vision_tower.vision_model.", "model.vision_tower."}, {"model.", "model.model."}};
+						 {"vision_tower.vision_model.", "model.vision_tower."}, {"model.", "model.model."},
+						 {"language_model.model.", "model.language_model."}};
 	char full[NN_MMPROJ_NAME + 32];
 	for (size_t i = 0; i < sizeof written / sizeof *written; i++) {
 		const size_t n = strlen(written[i][0]);
@@ -123,18 +106,42 @@ static int mmproj_add(struct mmproj_writer *w, const char *prefix, const struct 
 	const struct nn_weight *from = mmproj_source(w, full);
 	if (!from)
 		return 0;
-	if (!nn_weight_usable(from) || (parts == 3 && from->rows % 3) || (parts == 2 && (from->rank != 5 || from->shape[2] != 2)) ||
+	if (!nn_weight_usable(from) || (name->how == NN_MMPROJ_TURNS && from->rows % (2 * (size_t)w->n_heads)) || (parts == 3 && from->rows % 3) || (parts == 2 && (from->rank != 5 || from->shape[2] != 2)) ||
 	    w->n + parts > MMPROJ_TENSORS)
 		return nn_fail(&w->c->error, -EINVAL, "%s: tensor \"%.200s\" has an unexpected shape or type.", w->c->path, from->name);
 	snprintf(gguf, sizeof gguf, name->gguf, layer);
 	for (uint32_t i = 0; i < parts; i++) {
 		struct mmproj_tensor *t = &w->tensors[w->n++];
-		*t = (struct mmproj_tensor){.from = from, .how = name->how, .part = i, .format = mmproj_format(w, gguf, from)};
+		*t = (struct mmproj_tensor){.from = from, .how = name->how, .part = i, .format = mmproj_format(w, gguf, from),
+					    .heads = w->n_heads};
 		snprintf(t->name, sizeof t->name, "%.100s%s%s", gguf, suffix, parts == 2 && i ? ".1" : "");
 		if (parts == 3)
 			*(strstr(t->name, "attn_q") + 5) = "qkv"[i];
 	}
 	return 0;
+}
+
+/* Pixtral: the embedding of what ends a row of patches, which is the language model's. */
+static int mmproj_add_break(struct mmproj_writer *w)
+{
+	struct nn_tokenizer *tokenizer = nn_tokenizer_open(w->c->path, &w->c->error);
+	const int32_t id = tokenizer ? nn_tokenizer_special(tokenizer, "[IMG_BREAK]") : -1;
+	const struct nn_weight *from = mmproj_source(w, "language_model.model.embed_tokens.weight");
+	nn_tokenizer_close(tokenizer);
+	if (w->c->error.code)
+		return w->c->error.code;
+	if (id < 0 || !from || !nn_weight_usable(from) || from->rank != 2 || (uint64_t)id >= from->shape[0] || w->n == MMPROJ_TENSORS)
+		return nn_fail(&w->c->error, -EINVAL, "%s: the file holds the embedding of [IMG_BREAK], which this %s lacks.", w->c->path,
+			       id < 0 ? "tokenizer" : "checkpoint");
+	w->tensors[w->n++] = (struct mmproj_tensor){.name = "v.token_embd.img_break", .from = from, .how = NN_MMPROJ_WHOLE, .row = 1,
+						    .part = (uint32_t)id, .format = nn_block_format_named("F32")};
+	return 0;
+}
+
+/* Those that not every tower has. */
+static int mmproj_is_needed(const struct nn_mmproj_name *name)
+{
+	return strchr(name->gguf, '%') && !strstr(name->gguf, "_norm");
 }
 
 /* What the features do not need: LLaVA's last norm; a fused tensor where its parts are written. */
@@ -159,7 +166,7 @@ static int mmproj_add_list(struct mmproj_writer *w, const char *prefix, const st
 			for (const char *const *s = list->how == NN_MMPROJ_PAIR || list->how == NN_MMPROJ_QKV ? both : none; *s; s++)
 				if (mmproj_add(w, prefix, list, i, *s))
 					return w->c->error.code;
-		if (w->n == before && layers > 1)
+		if (w->n == before && mmproj_is_needed(list))
 			return nn_fail(&w->c->error, -EINVAL, "%s: the checkpoint has no tensor for \"%s\".", w->c->path, list->gguf);
 	}
 	return w->c->error.code;
@@ -171,6 +178,10 @@ static void mmproj_shape(const struct mmproj_tensor *t, uint64_t shape[NN_RANK],
 {
 	memcpy(shape, t->from->shape, sizeof t->from->shape);
 	*rank = t->from->rank;
+	if (t->row) {
+		shape[0] = shape[1];
+		*rank = 1;
+	}
 	if (t->how == NN_MMPROJ_QKV)
 		shape[0] /= 3;
 	if (t->how == NN_MMPROJ_MOMENTS) {
@@ -180,12 +191,23 @@ static void mmproj_shape(const struct mmproj_tensor *t, uint64_t shape[NN_RANK],
 	}
 }
 
+/* The source's row that becomes row r. */
+static size_t mmproj_from(const struct mmproj_tensor *t, size_t r)
+{
+	const size_t head = t->how == NN_MMPROJ_TURNS ? t->from->rows / t->heads : 1, at = r % head;
+	if (t->row)
+		return t->part;
+	if (t->how == NN_MMPROJ_TURNS)
+		return r - at + at % 2 * (head / 2) + at / 2;
+	return r + (t->how == NN_MMPROJ_QKV ? t->part * (t->from->rows / 3) : 0);
+}
+
 /* One row of the tensor, from the source's. `row` holds it all; the result's values come first. Returns how many those are. */
 static size_t mmproj_row(const struct mmproj_tensor *t, size_t r, float *row)
 {
 	const struct nn_weight *w = t->from;
 	const size_t plane = t->how == NN_MMPROJ_MOMENTS ? (size_t)(w->shape[3] * w->shape[4]) : 0;
-	nn_weight_read(w, r + (t->how == NN_MMPROJ_QKV ? t->part * (w->rows / 3) : 0), 1, row);
+	nn_weight_read(w, mmproj_from(t, r), 1, row);
 	for (size_t i = 0; t->how == NN_MMPROJ_NORM && i < w->cols; i++)
 		row[i] += 1;
 	for (size_t c = 0; plane && c < w->shape[1]; c++)
@@ -195,7 +217,7 @@ static size_t mmproj_row(const struct mmproj_tensor *t, size_t r, float *row)
 
 static int mmproj_write_tensor(struct mmproj_writer *w, FILE *file, const struct mmproj_tensor *t)
 {
-	const size_t rows = t->how == NN_MMPROJ_QKV ? t->from->rows / 3 : t->from->rows;
+	const size_t rows = t->row ? 1 : t->how == NN_MMPROJ_QKV ? t->from->rows / 3 : t->from->rows;
 	float *row = malloc((t->from->cols + 1) * sizeof *row);
 	uint8_t *blocks = malloc((t->from->cols + 1) * sizeof *row);
 	for (size_t r = 0; row && blocks && r < rows && !w->out.error; r++) {
@@ -247,7 +269,7 @@ int convert_mmproj(struct convert *c, FILE *file)
 	if (!w.tensors)
 		nn_fail(&c->error, -ENOMEM, "Memory is out.");
 	else if (!mmproj_begin(&w) && !mmproj_add_list(&w, w.family->tower, w.family->layers) && !mmproj_add_list(&w, "", w.family->rest) &&
-		 !mmproj_sizes(&w, &d_model, &d_ff))
+		 (strcmp(w.family->projector, "pixtral") != 0 || !mmproj_add_break(&w)) && !mmproj_sizes(&w, &d_model, &d_ff))
 		mmproj_put_values(&w, d_model, d_ff);
 	const int error = c->error.code ? c->error.code : w.out.error ? w.out.error : mmproj_write(&w, file);
 	nn_gguf_write_fini(&w.out);

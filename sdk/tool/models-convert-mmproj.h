@@ -14,6 +14,7 @@ struct mmproj_kind {
 	double eps;                          /* where the configuration is silent, as the following */
 	const char *activation;
 	uint32_t image_size;
+	const char *tower;                   /* of vision_config's model_type alone; NULL: any */
 };
 
 /* One tensor of the file. */
@@ -21,7 +22,9 @@ struct mmproj_tensor {
 	char name[NN_MMPROJ_NAME];
 	const struct nn_weight *from;
 	enum nn_mmproj_how how;
-	uint32_t part; /* of attn_q, attn_k, attn_v; or the moment */
+	uint32_t part; /* of attn_q, attn_k, attn_v; the moment; or the one row that is written, from 1 on where `row` */
+	int row;
+	uint32_t heads;
 	const struct nn_block_format *format;
 };
 
@@ -31,6 +34,7 @@ struct mmproj_writer {
 	const struct nn_mmproj_family *family;
 	const cJSON *tower;                  /* vision_config */
 	uint32_t layers;                     /* that are written */
+	uint32_t n_heads;
 	uint32_t states[MMPROJ_STATES], n_states; /* the features, counted from the embeddings on */
 	struct mmproj_tensor *tensors;
 	size_t n;
@@ -39,6 +43,11 @@ struct mmproj_writer {
 
 /* A number of at least 1; else w->c->error is set. */
 uint32_t mmproj_whole(struct mmproj_writer *w, const cJSON *object, const char *names, uint32_t fallback);
+/* A number, or the first of a list of them. */
+uint32_t mmproj_side(struct mmproj_writer *w, const char *name, uint32_t fallback);
+/* models-convert-bounds.c: refuses what the file's format has no place for; LLaVA: which hidden states are the features. 0, or
+ * c->error.code. */
+int mmproj_bounds(struct mmproj_writer *w);
 /* All values, into w->out. 0, or a negative errno. */
 int mmproj_put_values(struct mmproj_writer *w, uint32_t d_model, uint32_t d_ff);
 

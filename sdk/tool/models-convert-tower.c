@@ -13,6 +13,8 @@ static const struct {
 } mmproj_values[] = {
 	{"idefics3", "clip.vision.projector.scale_factor", "/scale_factor"},
 	{"idefics3", "clip.vision.preproc_image_size", "size.longest_edge"},
+	{"pixtral", "clip.vision.spatial_merge_size", "/spatial_merge_size"},
+	{"pixtral", "clip.vision.preproc_image_size", "size.longest_edge"},
 	{"qwen2vl_merger", "clip.vision.spatial_merge_size", "spatial_merge_size"},
 	{"qwen2vl_merger", "clip.vision.image_min_pixels", "size.shortest_edge"},
 	{"qwen2vl_merger", "clip.vision.image_max_pixels", "size.longest_edge"},
@@ -56,13 +58,14 @@ static int mmproj_put_activation(struct mmproj_writer *w)
 {
 	static const struct {
 		const char *name, *key;
-		int clip, others; /* possible with a CLIP tower, with others */
-	} known[] = {{"quick_gelu", NULL, 1, 1}, {"gelu", "clip.use_gelu", 1, 0}, {"gelu_pytorch_tanh", "clip.use_gelu", 0, 1},
+		int siglip, others; /* possible with SigLIP's towers, with others */
+	} known[] = {{"quick_gelu", NULL, 1, 1}, {"gelu", "clip.use_gelu", 0, 1}, {"gelu_pytorch_tanh", "clip.use_gelu", 1, 0},
 		     {"silu", "clip.use_silu", 1, 1}};
 	const char *name = nn_config_string(w->tower, "hidden_act", w->kind->activation);
-	const int clip = strcmp(nn_config_string(w->tower, "model_type", ""), "clip_vision_model") == 0 || strcmp(w->kind->type, "cogvlm") == 0;
+	const char *tower = nn_config_string(w->tower, "model_type", "");
+	const int siglip = strstr(tower, "siglip") || strcmp(w->family->projector, "idefics3") == 0 || strcmp(w->family->projector, "gemma3") == 0;
 	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-		if (strcmp(known[i].name, name) == 0 && (clip ? known[i].clip : known[i].others)) {
+		if (strcmp(known[i].name, name) == 0 && (siglip ? known[i].siglip : known[i].others)) {
 			if (known[i].key)
 				nn_gguf_write_bool(&w->out, known[i].key, 1);
 			return 0;
@@ -115,8 +118,34 @@ static int mmproj_put_scale(struct mmproj_writer *w, uint32_t side)
 	return w->c->error.code;
 }
 
-static int mmproj_put_special(struct mmproj_writer *w, uint32_t side)
+/* InternVL: patches of a token along each side, and how many tiles a picture may become. */
+static int mmproj_put_tiles(struct mmproj_writer *w, const struct nn_image_processor *p)
 {
+	const double ratio = nn_config_real(w->c->root, "downsample_ratio", 0.5, &w->c->error);
+	if (!w->c->error.code && !(ratio > 1e-3 && ratio <= 1))
+		return nn_fail(&w->c->error, -EINVAL, "%s: config.json: \"downsample_ratio\" is out of range.", w->c->path);
+	nn_gguf_write_u32(&w->out, "clip.vision.projector.scale_factor", (uint32_t)(1 / ratio + 0.5));
+	nn_gguf_write_u32(&w->out, "clip.vision.preproc_min_tiles", p->divide ? p->pieces_least : 1);
+	nn_gguf_write_u32(&w->out, "clip.vision.preproc_max_tiles", p->divide ? p->pieces_most : 1);
+	return w->c->error.code;
+}
+
+/* Pixtral: where it is not what readers take it to be. */
+static int mmproj_put_theta(struct mmproj_writer *w)
+{
+	const cJSON *rope = nn_config_object(w->tower, "rope_parameters");
+	const double theta = nn_config_real(rope ? rope : w->tower, "rope_theta", 10000, &w->c->error);
+	if (theta != 10000)
+		nn_gguf_write_f32(&w->out, "clip.rope.freq_base", (float)theta);
+	return w->c->error.code;
+}
+
+static int mmproj_put_special(struct mmproj_writer *w, const struct nn_image_processor *p, uint32_t side)
+{
+	if (strcmp(w->family->projector, "internvl") == 0)
+		return mmproj_put_tiles(w, p);
+	if (strcmp(w->family->projector, "pixtral") == 0)
+		return mmproj_put_theta(w);
 	if (strcmp(w->family->projector, "mlp") == 0) {
 		nn_gguf_write_array(&w->out, "clip.vision.feature_layer", NN_GGUF_I32, w->n_states);
 		nn_gguf_write_bytes(&w->out, w->states, w->n_states * sizeof *w->states);
@@ -130,8 +159,8 @@ static int mmproj_put_special(struct mmproj_writer *w, uint32_t side)
 
 int mmproj_put_values(struct mmproj_writer *w, uint32_t d_model, uint32_t d_ff)
 {
-	const uint32_t size = mmproj_whole(w, w->tower, "image_size", w->kind->image_size);
-	const uint32_t patch = mmproj_whole(w, w->tower, "patch_size", 14);
+	const uint32_t size = mmproj_side(w, "image_size", w->kind->image_size);
+	const uint32_t patch = mmproj_side(w, "patch_size", w->kind->tower ? 16 : 14);
 	struct nn_image_processor *p = calloc(1, sizeof *p);
 	if (!p || (!w->c->error.code && nn_image_processor_load(p, w->c->path, size, &w->c->error))) {
 		free(p);
@@ -146,13 +175,14 @@ int mmproj_put_values(struct mmproj_writer *w, uint32_t d_model, uint32_t d_ff)
 	nn_gguf_write_u32(&w->out, "clip.vision.embedding_length", mmproj_whole(w, w->tower, w->kind->widths, 768));
 	nn_gguf_write_u32(&w->out, "clip.vision.feed_forward_length", d_ff);
 	nn_gguf_write_u32(&w->out, "clip.vision.block_count", w->layers);
-	nn_gguf_write_u32(&w->out, "clip.vision.attention.head_count", mmproj_whole(w, w->tower, w->kind->heads, 12));
+	nn_gguf_write_u32(&w->out, "clip.vision.attention.head_count", w->n_heads);
 	nn_gguf_write_f32(&w->out, "clip.vision.attention.layer_norm_epsilon",
 			  (float)nn_config_real(w->tower, "layer_norm_eps", w->kind->eps, &w->c->error));
 	mmproj_put_floats(w, "clip.vision.image_mean", p->mean, 3);
 	mmproj_put_floats(w, "clip.vision.image_std", p->std, 3);
+	const int failed = w->c->error.code || mmproj_put_activation(w) || mmproj_put_special(w, p, patch ? size / patch : 0) ||
+			   mmproj_put_optional(w);
 	free(p);
-	return w->c->error.code || mmproj_put_activation(w) || mmproj_put_special(w, patch ? size / patch : 0) || mmproj_put_optional(w)
-		       ? w->c->error.code : w->out.error;
+	return failed ? w->c->error.code : w->out.error;
 }
 

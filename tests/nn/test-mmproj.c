@@ -52,6 +52,25 @@ static const struct entry tensors_gemma[] = {
 	{ "v.blk.1.ln1.weight", 0, "8" }, { "mm.input_projection.weight", 0, "8 6" }, { "mm.soft_emb_norm.weight", 0, "8" },
 	{ NULL, 0, NULL },
 };
+static const struct entry tensors_internvl[] = {
+	{ "v.class_embd", 0, "1 1 8" }, { "v.patch_embd.weight", 0, "8 3 2 2" }, { "v.position_embd.weight", 0, "1 5 8" },
+	{ "v.blk.0.ln1.weight", 0, "8" }, { "v.blk.0.ls1.weight", 0, "8" }, { "v.blk.0.attn_q.bias", 0, "8" },
+	{ "v.blk.0.ffn_up.weight", 0, "12 8" }, { "v.blk.0.ffn_down.weight", 0, "8 12" }, { "v.blk.1.ln1.weight", 0, "8" },
+	{ "mm.model.mlp.0.weight", 0, "32" }, { "mm.model.mlp.1.weight", 0, "6 32" }, { "mm.model.mlp.3.weight", 0, "6 6" },
+	{ NULL, 0, NULL },
+};
+static const struct entry tensors_pixtral[] = {
+	{ "v.patch_embd.weight", 0, "8 3 2 2" }, { "v.pre_ln.weight", 0, "8" }, { "v.blk.0.ln1.weight", 0, "8" },
+	{ "v.blk.0.attn_q.weight", 0, "8 8" }, { "v.blk.0.attn_k.weight", 0, "8 8" }, { "v.blk.0.ffn_up.weight", 0, "12 8" },
+	{ "v.blk.0.ffn_down.weight", 0, "8 12" }, { "v.blk.1.ln1.weight", 0, "8" }, { "mm.1.weight", 0, "6 8" },
+	{ "mm.2.weight", 0, "6 6" }, { NULL, 0, NULL },
+};
+static const struct entry tensors_ldpv2[] = {
+	{ "v.class_embd", 0, "8" }, { "v.patch_embd.weight", 0, "8 3 2 2" }, { "v.position_embd.weight", 0, "5 8" },
+	{ "v.blk.0.ln1.weight", 0, "8" }, { "v.blk.0.ffn_up.weight", 0, "8 12" }, { "v.blk.0.ffn_down.weight", 0, "12 8" },
+	{ "mm.model.mlp.0.weight", 0, "6 8" }, { "mm.model.mlp.2.weight", 0, "6 6" }, { "mm.model.peg.0.weight", 0, "6 3 3" },
+	{ "mm.model.peg.0.bias", 0, "6" }, { NULL, 0, NULL },
+};
 
 /* ---- files made by hand ---- */
 
@@ -231,6 +250,26 @@ static const struct quirk {
 	{ "Gemma 3", tensors_gemma,
 	  { { "clip.projector_type", 's', "gemma3" }, { "clip.vision.projector.scale_factor", 'u', "2" } }, { { 0 } },
 	  "mm_tokens_per_image", "1" },
+	{ "InternVL's scale", tensors_internvl, { { "clip.projector_type", 's', "internvl" }, { "clip.vision.projector.scale_factor", 'u', "2" } },
+	  { { 0 } }, "downsample_ratio", "0.5" },
+	{ "InternVL's norms without biases", tensors_internvl, { { "clip.projector_type", 's', "internvl" } }, { { 0 } }, ".norm_type",
+	  "\"rms_norm\"" },
+	{ "InternVL's norms with biases", tensors_internvl, { { "clip.projector_type", 's', "internvl" } }, { { "v.blk.0.ln1.bias", 0, "8" } },
+	  ".norm_type", "\"layer_norm\"" },
+	{ "InternVL's biases of attention", tensors_internvl, { { "clip.projector_type", 's', "internvl" } }, { { 0 } }, ".attention_bias", "true" },
+	{ "InternVL's norm behind the tower", tensors_internvl, { { "clip.projector_type", 's', "internvl" } }, { { "v.post_ln.weight", 0, "8" } },
+	  ".use_mean_pooling", "false" },
+	{ "InternVL's activation", tensors_internvl, { { "clip.projector_type", 's', "internvl" }, { "clip.use_gelu", 'b', "1" } }, { { 0 } },
+	  ".hidden_act", "\"gelu\"" },
+	{ "Pixtral", tensors_pixtral, { { "clip.projector_type", 's', "pixtral" } }, { { 0 } }, ".model_type", "\"pixtral\"" },
+	{ "Pixtral merges nothing", tensors_pixtral, { { "clip.projector_type", 's', "pixtral" } }, { { 0 } }, "spatial_merge_size", "1" },
+	{ "merged patches make Mistral 3", tensors_pixtral,
+	  { { "clip.projector_type", 's', "pixtral" }, { "clip.vision.spatial_merge_size", 'u', "2" } },
+	  { { "mm.patch_merger.weight", 0, "8 32" } }, "model_type", "\"mistral3\"" },
+	{ "MobileVLM of a legacy converter", tensors_ldpv2, { { "clip.projector_type", 's', "ldpv2" }, { "clip.has_llava_projector", 'b', "1" } },
+	  { { 0 } }, "vision_feature_layer", "1" },
+	{ "MobileVLM's swapped matrices", tensors_ldpv2, { { "clip.projector_type", 's', "ldpv2" }, { "clip.has_llava_projector", 'b', "1" } },
+	  { { 0 } }, ".intermediate_size", "12" },
 };
 
 static void knows_the_quirks_of_converters(void **state)
@@ -328,6 +367,22 @@ static void turns_and_lowers_what_gemma_stores_otherwise(void **state)
 	}
 }
 
+/* Neighbours of a head (4 rows here) in the file are halves in the checkpoint. */
+static void puts_pixtrals_rows_as_halves(void **state)
+{
+	static const size_t rows[8] = { 0, 2, 1, 3, 4, 6, 5, 7 };
+	const struct entry values[] = { { "clip.projector_type", 's', "pixtral" }, { NULL, 0, NULL } };
+
+	(void)state;
+	put_file(values_mlp, tensors_pixtral, values, NULL);
+	struct nn_checkpoint *cp = open_good();
+	const float *q = tensor(cp, "vision_tower.transformer.layers.0.attention.q_proj.weight", 8, 8);
+
+	for (size_t i = 0; i < 8; i++)
+		assert_true(q[i * 8 + 1] - q[0] == (float)(rows[i] * 8 + 1));
+	nn_checkpoint_close(cp);
+}
+
 static void prepares_pictures_as_the_file_says(void **state)
 {
 	struct nn_image_processor p;
@@ -393,6 +448,19 @@ static const struct bad {
 	  { { "clip.projector_type", 's', "qwen2vl_merger" }, { "clip.vision.block_count", 'u', "3" } }, { { 0 } }, "announces 3" },
 	{ "a projection that is a vector", tensors_gemma, { { "clip.projector_type", 's', "gemma3" } },
 	  { { "mm.input_projection.weight", 0, "48" } }, "last matrix" },
+	{ "a scale of 0", tensors_internvl, { { "clip.projector_type", 's', "internvl" }, { "clip.vision.projector.scale_factor", 'u', "0" } },
+	  { { 0 } }, "scale_factor" },
+	{ "no tiles", tensors_internvl, { { "clip.projector_type", 's', "internvl" }, { "clip.vision.preproc_max_tiles", 'u', "0" } }, { { 0 } },
+	  "preproc_max_tiles" },
+	{ "a billion tiles", tensors_internvl, { { "clip.projector_type", 's', "internvl" }, { "clip.vision.preproc_max_tiles", 'u', "1000000000" } },
+	  { { 0 } }, "preproc_max_tiles" },
+	{ "no turn", tensors_pixtral, { { "clip.projector_type", 's', "pixtral" }, { "clip.rope.freq_base", 'f', "0" } }, { { 0 } }, "freq_base" },
+	{ "queries that make no heads", tensors_pixtral, { { "clip.projector_type", 's', "pixtral" } }, { { "v.blk.0.attn_q.weight", 0, "6 8" } },
+	  "attn_q" },
+	{ "queries that are a vector", tensors_pixtral, { { "clip.projector_type", 's', "pixtral" } }, { { "v.blk.0.attn_q.weight", 0, "8" } },
+	  "attn_q" },
+	{ "no layers of MobileVLM's", tensors_ldpv2, { { "clip.projector_type", 's', "ldpv2" }, { "clip.has_llava_projector", 'b', "1" } },
+	  { { "mm.model.mlp.2.weight", 0, NULL } }, "last matrix" },
 };
 
 static void refuses_bad_files_with_a_sentence(void **state)
@@ -434,6 +502,7 @@ int main(void)
 		cmocka_unit_test(finds_the_visual_experts_projection),
 		cmocka_unit_test(joins_what_is_apart_in_the_file),
 		cmocka_unit_test(turns_and_lowers_what_gemma_stores_otherwise),
+		cmocka_unit_test(puts_pixtrals_rows_as_halves),
 		cmocka_unit_test(prepares_pictures_as_the_file_says),
 		cmocka_unit_test(refuses_bad_files_with_a_sentence),
 	};

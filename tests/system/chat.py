@@ -60,7 +60,8 @@ class Pair(Family):
 
 
 # Files of towers have no place for crops, nor for tiles that are smaller than the picture that a tower sees.
-PAIRS = ["gemma3", "idefics3", "qwen2vl", "qwen25vl", "llava_next_mistral", "llava_next_vicuna"]
+PAIRS = ["gemma3", "idefics3", "internvl", "pixtral", "mistral3", "qwen2vl", "qwen25vl", "llava_next_mistral",
+         "llava_next_vicuna"]
 names = sorted(p.stem for p in CHAT.glob("*.json") if p.name != "talks.json")
 pairs = [Pair(name) for name in PAIRS]
 families = [Family(name) for name in names]
