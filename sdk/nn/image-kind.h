@@ -43,7 +43,7 @@ struct image_rules {
 	uint32_t (*most)(const struct nn_image_processor *p);
 };
 extern const struct image_rules image_flex, image_single, image_convnext, image_anyres, image_fit, image_split, image_crops, image_tiling,
-	image_native;
+	image_native, image_canvas;
 
 /* image-read.c: values of the reader's file. Wrong ones are refused with a sentence that names the key. */
 void image_refuse(struct image_reader *r, const char *name, const char *what);

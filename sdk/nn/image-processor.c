@@ -30,6 +30,7 @@ static const struct image_kind processor_kinds[] = {
 	{"ConvNext", &image_convnext, 1, 0, 0, 1, 384, NN_BILINEAR, IMAGENET_MEAN, IMAGENET_STD},
 	{"Qwen2VL", &image_native, 0, 0, 0, 0, 0, NN_BICUBIC, OPENAI_MEAN, OPENAI_STD},
 	{"Qwen2_5_VL", &image_native, 0, 0, 0, 0, 0, NN_BICUBIC, OPENAI_MEAN, OPENAI_STD},
+	{"Mllama", &image_canvas, 0, 0, 0, 0, 224, NN_BILINEAR, HALF, HALF},
 	{"Pixtral", &image_fit, 0, 0, 0, 0, 1024, NN_BICUBIC, OPENAI_MEAN, OPENAI_STD},
 	{"ViT", &image_single, 0, 0, 0, 0, 224, NN_BILINEAR, HALF, HALF},
 	{"Bit", &image_single, 1, 1, 0, 0, 224, NN_BICUBIC, OPENAI_MEAN, OPENAI_STD},

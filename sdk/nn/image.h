@@ -44,8 +44,8 @@ struct nn_image_processor {
 	struct nn_pinpoint pinpoints[NN_PINPOINTS_MAX]; /* LLaVA-NeXT: sizes that a picture may become */
 	uint32_t n_pinpoints;
 	int divide;                      /* a picture becomes several pieces, as its kind has it */
-	uint32_t longest_edge, tile;     /* Idefics3: of the first resize, 0: size is exact; both sides of a tile */
-	uint32_t pieces_least, pieces_most, crop_least; /* InternVL, Gemma 3: tiles or cuts, the overview not counted; a cut's sides */
+	uint32_t longest_edge, tile;     /* Idefics3: of the first resize, 0: size is exact; it, Llama 3.2 Vision: both sides of a tile */
+	uint32_t pieces_least, pieces_most, crop_least; /* InternVL, Gemma 3, Llama 3.2: tiles or cuts, the overview not counted; a cut's sides */
 	double ratio_least;              /* Gemma 3: of the sides, from where on a picture is cut */
 	struct nn_native native;
 	uint32_t flex_patch, flex_patches; /* SigLIP 2: a patch's pixels, 0: of another kind; patches of a picture, at most */

@@ -58,3 +58,8 @@ uint32_t nn_tiles_most(const struct nn_image_processor *p)
 {
 	return p->rules->most ? p->rules->most(p) : 1;
 }
+
+int nn_tiles_are_canvases(const struct nn_image_processor *p)
+{
+	return p->rules == &image_canvas;
+}

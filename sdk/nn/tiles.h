@@ -22,6 +22,7 @@ struct nn_tiles {
 	uint32_t overview;                          /* enum percept_overview: which piece is the whole picture */
 	uint32_t original_width, original_height;
 	uint32_t unpadded_width, unpadded_height;   /* the part of the tile grid that is picture, in pixels; 0: all */
+	uint32_t shape;                             /* Llama 3.2 Vision: the grid's number among all that there can be, from 1; else 0 */
 	uint32_t resized_width, resized_height;     /* of the whole picture on the way, for kinds that resize twice; else 0 */
 	const float *pixels;                        /* [n][3][height][width] in the computation's arena; NULL: only planned */
 };
@@ -37,6 +38,8 @@ int nn_tiles_prepare(struct nn *c, const struct nn_image_processor *p, const uin
 uint32_t nn_tiles_details(const struct nn_image_processor *p);
 /* Pieces that a picture becomes at most. */
 uint32_t nn_tiles_most(const struct nn_image_processor *p);
+/* Whether pieces are tiles of a canvas whose shape nn_tiles.shape names (Llama 3.2 Vision). */
+int nn_tiles_are_canvases(const struct nn_image_processor *p);
 /* Shows prepared pieces to whoever looks into the call (nn_tiles_prepare does): "pixel_values", "pixel_scale" [2][3], and
  * where it is one piece the part of the picture that it is, "views". `p` NULL: its colours were not normalised. */
 void nn_tiles_show(struct percept_call *call, const struct nn_image_processor *p, const struct nn_tiles *tiles);

@@ -59,6 +59,7 @@ static const struct {
 	{ "paligemma", case_vlm },
 	{ "internvl", case_vlm },
 	{ "mistral3", case_vlm },
+	{ "mllama", case_vlm },
 	{ "qwen2_vl", case_vlm },
 	{ "qwen2_5_vl", case_vlm },
 	{ "blip-2", case_vlm },
