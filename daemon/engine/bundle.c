@@ -38,6 +38,8 @@ static const struct bundle {
 	{"llava_mistral", {{"decoder", "causal"}, {"image.encoder", "clip"}, {"image.connector", "mlp"}}},
 	{"mobilevlm", {{"decoder", "causal"}, {"image.encoder", "clip"}, {"image.connector", "ldp"}}},
 	{"llava_next", {{"decoder", "causal"}, {"image.encoder", "?vision_config"}, {"image.connector", "mlp"}}},
+	{"mllama", {{"decoder", "causal"}, {"image.encoder", "mllama"}, {"image.connector", "cross_attention"}}},
+	{"mllama_vision_model", {{"image.encoder", "mllama"}}},
 	{"mistral3", {{"decoder", "causal"}, {"image.encoder", "?vision_config"}, {"image.connector", "mlp"}}},
 	{"vipllava", {{"decoder", "causal"}, {"image.encoder", "?vision_config"}, {"image.connector", "mlp"}}},
 	{"clip_vision_model", {{"image.encoder", "clip"}}},

@@ -91,6 +91,7 @@ static const struct {
 	{ "img_idefics3", case_image },
 	{ "img_llava_next", case_image },
 	{ "img_llava_pad", case_image },
+	{ "img_mllama", case_image },
 	{ "img_siglip", case_image },
 	{ "img_siglip2_naflex", case_flex },
 	{ "img_smolvlm", case_image },

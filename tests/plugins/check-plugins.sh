@@ -21,6 +21,7 @@ for plugin in "$build"/plugins/.libs/*.so; do
 	qwen2vl.so) model=tests/goldens/vlm_qwen2vl ;;
 	idefics3.so) model=tests/goldens/vlm_idefics3 ;;
 	internvl.so) model=tests/goldens/vlm_internvl ;;
+	mllama.so | cross_attention.so) model=tests/goldens/vlm_mllama ;;
 	ldp.so) model=tests/goldens/conn_mobilevlm_ldp ;;
 	pixtral.so) model=tests/goldens/vlm_pixtral ;;
 	merger.so) model=tests/goldens/conn_qwen2vl_merger ;;

@@ -3,123 +3,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <dirent.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 #include <cmocka.h>
 #undef fail /* percept_host has a member of that name */
-#include <cjson/cJSON.h>
 
 #include "tests/plugins/host.h"
-
-/* One value of a golden folder's configuration is another: `path` are keys with dots between. NULL: the file as it is. */
-struct odd {
-	const char *plugin, *folder, *file, *path, *value;
-};
-
-static char *read_text(const char *path)
-{
-	FILE *file = fopen(path, "r");
-	char *text = calloc(1, 1 << 16);
-
-	assert_non_null(file);
-	assert_true(fread(text, 1, (1 << 16) - 1, file) > 0);
-	fclose(file);
-	return text;
-}
-
-/* The object's member at `path` becomes `value`; created where it is not there. */
-static void set(cJSON *root, const char *path, const char *value)
-{
-	char key[64];
-	const size_t n = strcspn(path, ".");
-
-	snprintf(key, sizeof(key), "%.*s", (int)n, path);
-	if (path[n]) {
-		cJSON *inner = cJSON_GetObjectItemCaseSensitive(root, key);
-
-		set(inner ? inner : cJSON_AddObjectToObject(root, key), path + n + 1, value);
-		return;
-	}
-	cJSON_DeleteItemFromObjectCaseSensitive(root, key);
-	cJSON_AddItemToObject(root, key, cJSON_Parse(value));
-}
-
-/* The folder with links to all files but the configuration, which is written anew. */
-static void make(const struct odd *o, char out[64])
-{
-	char golden[4096], from[8192], to[8192];
-
-	strcpy(out, "/tmp/percept-test-XXXXXX");
-	assert_non_null(mkdtemp(out));
-	DIR *folder = opendir(host_golden(o->folder, golden));
-
-	assert_non_null(folder);
-	for (const struct dirent *e; (e = readdir(folder));) {
-		char *absolute = realpath(golden, NULL);
-
-		snprintf(from, sizeof(from), "%s/%s", absolute, e->d_name);
-		snprintf(to, sizeof(to), "%s/%s", out, e->d_name);
-		if (e->d_name[0] != '.' && strcmp(e->d_name, o->file))
-			assert_int_equal(symlink(from, to), 0);
-		free(absolute);
-	}
-	closedir(folder);
-	snprintf(from, sizeof(from), "%s/%s", golden, o->file);
-	char *text = read_text(from);
-	cJSON *root = cJSON_Parse(text);
-
-	if (o->path)
-		set(root, o->path, o->value);
-	free(text);
-	text = cJSON_PrintUnformatted(root);
-	cJSON_Delete(root);
-	snprintf(to, sizeof(to), "%s/%s", out, o->file);
-	FILE *file = fopen(to, "w");
-
-	assert_non_null(file);
-	assert_true(fputs(text, file) >= 0);
-	fclose(file);
-	cJSON_free(text);
-}
-
-static void drop(const char *path)
-{
-	char name[8192];
-	DIR *folder = opendir(path);
-
-	for (const struct dirent *e; folder && (e = readdir(folder));) {
-		snprintf(name, sizeof(name), "%s/%s", path, e->d_name);
-		unlink(name);
-	}
-	if (folder)
-		closedir(folder);
-	rmdir(path);
-}
-
-/* What open() gave, and why. */
-static int open_odd(const struct odd *o, char text[512])
-{
-	const struct percept_encoder *ops = host_load(o->plugin)->ops;
-	struct check_host host;
-	void *encoder = NULL;
-	char path[64];
-
-	make(o, path);
-	const struct percept_open open = { .size = sizeof(open), .role = "image.encoder", .model = path, .assistant = "test" };
-
-	check_host_init(&host);
-	const int error = ops->open(check_host_begin(&host), &open, &encoder);
-
-	snprintf(text, 512, "%s", host.text);
-	if (!error)
-		ops->close(encoder);
-	check_host_fini(&host);
-	drop(path);
-	return error;
-}
+#include "tests/plugins/odd.h"
 
 static void opens_what_is_whole(void **state)
 {
@@ -138,9 +26,9 @@ static void opens_what_is_whole(void **state)
 	for (size_t i = 0; i < sizeof(whole) / sizeof(whole[0]); i++) {
 		char text[512];
 
-		if (open_odd(&whole[i], text))
+		if (odd_open(&whole[i], text))
 			print_error("%s: %s\n", whole[i].plugin, text);
-		assert_int_equal(open_odd(&whole[i], text), 0);
+		assert_int_equal(odd_open(&whole[i], text), 0);
 	}
 }
 
@@ -208,14 +96,7 @@ static void refuses_odd_values(void **state)
 		{ "convnext", "vis_convnext", "config.json", "hidden_act", "\"strange\"" },
 	};
 
-	for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
-		char text[512];
-		const int error = open_odd(&odd[i], text);
-
-		if (error >= 0 || !text[0])
-			print_error("%s: %s = %s was opened, or refused without a reason\n", odd[i].plugin, odd[i].path, odd[i].value);
-		assert_true(error < 0 && text[0]);
-	}
+	odd_refused(odd, sizeof(odd) / sizeof(odd[0]));
 }
 
 /* Pictures that are too small for a ConvNeXt, and budgets that NaFlex cannot keep. */

@@ -99,7 +99,7 @@ static const char *causal_row_fault(const struct causal *d, const struct percept
 {
 	if (row->sequence >= d->kv[0].n_sequences)
 		return "its sequence number is out of range";
-	if (row->token >= (int64_t)d->model.shape.vocab)
+	if (row->token >= (int64_t)d->model.shape.vocab + d->model.shape.vocab_read)
 		return "its token is not of the vocabulary";
 	if (row->token < 0 && !row->embedding)
 		return "it has neither a token nor an embedding";
@@ -248,7 +248,7 @@ static int causal_embed(struct percept_call *call, void *decoder, const int32_t 
 	float *out = percept_alloc(call, ((size_t)n + 1) * dim * sizeof(float));
 
 	if (c.error == -EINVAL)
-		return percept_fail(call, c.error, "A token is not of the vocabulary of %u.", d->model.shape.vocab);
+		return percept_fail(call, c.error, "A token is not of the vocabulary of %u.", d->model.shape.vocab + d->model.shape.vocab_read);
 	if (c.error || !out)
 		return percept_fail(call, c.error ? c.error : -ENOMEM, "The embeddings of %u tokens were not made.", n);
 	for (size_t i = 0; i < n * dim; i++)
@@ -278,5 +278,5 @@ static const struct percept_decoder ops = {
 };
 const struct percept_plugin percept_plugin = {
 	.size = sizeof(percept_plugin), .abi = PERCEPT_ABI, .kind = PERCEPT_DECODER, .name = "causal", .version = "0.1.0",
-	.license = "Apache-2.0", .summary = "Causal language models: LLaMA, Mistral, Mixtral, Qwen, Qwen2-VL, Gemma, Phi-3, GPT-2, OPT, MPT, DeepSeek-V2, Idefics", .ops = &ops,
+	.license = "Apache-2.0", .summary = "Causal language models: LLaMA, Mistral, Mixtral, Qwen, Qwen2-VL, Gemma, Phi-3, GPT-2, OPT, MPT, DeepSeek-V2, Idefics, Llama 3.2 Vision", .ops = &ops,
 };

@@ -20,6 +20,7 @@ enum { MODEL_DIM_MAX = 1 << 20, MODEL_ROPES = 2, MODEL_AXES = 3, MODEL_RECODED =
 struct shape {
 	uint32_t d_model, d_ff, n_layers, n_heads, n_kv_heads, head_dim, vocab, context;
 	uint32_t vocab_added;   /* of the vocabulary, its last part, which has matrices of its own; 0: none */
+	uint32_t vocab_read;    /* tokens behind the vocabulary that are read and never said: rows of the embeddings */
 	uint32_t word_dim;      /* of embeddings and head, where projections lie between them and the blocks; else d_model */
 	uint32_t v_dim;         /* of a head's values; else head_dim */
 	uint32_t rope_dim;      /* rotated part of a head, from its start; 0: no rotary positions */
@@ -90,7 +91,8 @@ struct model {
 	struct nn_rope rope[MODEL_ROPES];
 	struct nn_rope rope_long[MODEL_ROPES]; /* beyond `rope_trained` rows; without inv_freq: there is none */
 	uint32_t rope_trained;
-	struct nn_weight *embeddings;   /* (vocab - vocab_added, word_dim); rows are read from the file as they are needed */
+	uint32_t *file_layers;          /* [n_layers] a layer's number in the files, where some of theirs are another part's; else NULL */
+	struct nn_weight *embeddings;   /* (vocab - vocab_added + vocab_read, word_dim); rows are read from the file as they are needed */
 	struct nn_weight *head;         /* (vocab - vocab_added, word_dim); the embeddings where tied */
 	struct nn_weight *embeddings_added, *head_added; /* (vocab_added, word_dim); NULL: none */
 	const struct nn_weight *project_in, *project_out; /* (d_model, word_dim), (word_dim, d_model); NULL: none */

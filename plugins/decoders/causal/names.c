@@ -11,7 +11,7 @@ void names_tensor(const struct model *m, const char *name, uint32_t layer, uint3
 	const struct nn_tensor_name *known = nn_names_find(m->family->name, name, n);
 
 	if (!m->gguf)
-		nn_names_write(known ? known->hf : "%u.", layer, expert, suffix ? suffix : "", out);
+		nn_names_write(known ? known->hf : "%u.", m->file_layers ? m->file_layers[layer] : layer, expert, suffix ? suffix : "", out);
 	else if (known && strchr(known->hf, '%'))
 		snprintf(out, NN_NAMES_MAX, "blk.%u.%s", layer, name);
 	else

@@ -8,7 +8,7 @@ int vocabulary_load(struct model *m, struct nn_error *error)
 	const struct shape *s = &m->shape;
 	const size_t first = s->vocab - s->vocab_added;
 
-	m->embeddings = model_weight(m, first, s->word_dim, "token_embd.weight", 0);
+	m->embeddings = model_weight(m, first + s->vocab_read, s->word_dim, "token_embd.weight", 0);
 	/* A file without a head of its own has the embeddings as its head. */
 	m->head = nn_load_maybe(&m->head_loader, first, s->word_dim, m->gguf ? "output.weight" : "lm_head.weight");
 	if (s->vocab_added) {
@@ -17,7 +17,9 @@ int vocabulary_load(struct model *m, struct nn_error *error)
 					  m->embeddings_added;
 		model_pack(m, m->head_added);
 	}
-	if (!m->head)
+	if (!m->head && s->vocab_read && m->embeddings)
+		m->head = nn_weight_rows(m->checkpoint, m->embeddings, 0, first, 0);
+	else if (!m->head)
 		m->head = m->embeddings;
 	model_pack(m, m->head);
 	return error->code;
