@@ -22,12 +22,16 @@ static int mmproj_state(struct mmproj_writer *w, const cJSON *item, uint32_t lay
 /* LLaVA: layers behind the features are left out, as is a norm behind those. */
 static int mmproj_llava(struct mmproj_writer *w)
 {
-	const cJSON *layer = cJSON_GetObjectItemCaseSensitive(w->c->root, "vision_feature_layer");
-	const char *strategy = nn_config_string(w->c->root, "vision_feature_select_strategy", "default");
+	const cJSON *own = cJSON_GetObjectItemCaseSensitive(w->c->root, "mm_vision_select_layer");
+	const cJSON *layer = w->c->own ? own : cJSON_GetObjectItemCaseSensitive(w->c->root, "vision_feature_layer");
+	const int class = strcmp(nn_config_string(w->c->root, "mm_vision_select_feature", "patch"), "patch") != 0;
+	const char *strategy = nn_config_string(w->c->root, "vision_feature_select_strategy", class ? "full" : "default");
 	const char *tower = nn_config_string(w->tower, "model_type", "clip_vision_model");
 	const cJSON usual = {.type = cJSON_Number, .valuedouble = -2};
 	const uint32_t layers = w->layers;
 	const int several = cJSON_IsArray(layer);
+	if (w->c->own && strncmp(nn_config_string(w->c->root, "image_aspect_ratio", ""), "anyres", 6) == 0)
+		return mmproj_none(w, "tiles as LLaVA's own code merges them");
 	for (int i = 0; i < (several ? cJSON_GetArraySize(layer) : 1); i++)
 		if (mmproj_state(w, several ? cJSON_GetArrayItem(layer, i) : layer ? layer : &usual, layers))
 			return w->c->error.code;
@@ -78,7 +82,7 @@ int mmproj_bounds(struct mmproj_writer *w)
 	static const struct {
 		const char *projector;
 		int (*check)(struct mmproj_writer *w);
-	} checks[] = {{"mlp", mmproj_llava}, {"internvl", mmproj_internvl}, {"pixtral", mmproj_pixtral}};
+	} checks[] = {{"mlp", mmproj_llava}, {"ldp", mmproj_llava}, {"ldpv2", mmproj_llava}, {"internvl", mmproj_internvl}, {"pixtral", mmproj_pixtral}};
 	for (size_t i = 0; i < sizeof checks / sizeof *checks; i++)
 		if (strcmp(checks[i].projector, w->kind->projector) == 0)
 			return checks[i].check(w);

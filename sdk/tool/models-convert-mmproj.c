@@ -11,17 +11,22 @@ enum { MMPROJ_TENSORS = 1 << 16 };
 
 /* Bundles by config.json's model_type. */
 static const struct mmproj_kind mmproj_kinds[] = {
-	{"llava", "pixtral", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-5, "gelu", 1024, "pixtral"},
-	{"llava", "mlp", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-5, "quick_gelu", 224, NULL},
-	{"llava_next", "mlp", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-5, "quick_gelu", 224, NULL},
-	{"gemma3", "gemma3", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-6, "gelu_pytorch_tanh", 224, NULL},
-	{"idefics3", "idefics3", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-6, "gelu_pytorch_tanh", 224, NULL},
-	{"smolvlm", "idefics3", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-6, "gelu_pytorch_tanh", 224, NULL},
-	{"internvl", "internvl", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-6, "gelu", 448, NULL},
-	{"mistral3", "pixtral", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-5, "gelu", 1024, "pixtral"},
-	{"cogvlm", "cogvlm", "hidden_size", "num_hidden_layers", "num_heads", 1e-6, "gelu", 490, NULL},
-	{"qwen2_vl", "qwen2vl_merger", "embed_dim", "depth", "num_heads", 1e-6, "quick_gelu", 560, NULL},
-	{"qwen2_5_vl", "qwen2.5vl_merger", "hidden_size", "depth", "num_heads", 1e-6, "silu", 560, NULL},
+	{"llava", "pixtral", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-5, "gelu", 1024, "pixtral", NULL},
+	{"llava", "mlp", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-5, "quick_gelu", 224, NULL, NULL},
+	{"llava_next", "mlp", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-5, "quick_gelu", 224, NULL, NULL},
+	{"llava_llama", "mlp", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-5, "quick_gelu", 224, NULL, NULL},
+	{"llava_mistral", "mlp", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-5, "quick_gelu", 224, NULL, NULL},
+	{"mobilevlm", "ldp", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-5, "quick_gelu", 224, NULL,
+	 "model.mm_projector.model.mlp.1.weight"},
+	{"mobilevlm", "ldpv2", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-5, "quick_gelu", 224, NULL, NULL},
+	{"gemma3", "gemma3", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-6, "gelu_pytorch_tanh", 224, NULL, NULL},
+	{"idefics3", "idefics3", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-6, "gelu_pytorch_tanh", 224, NULL, NULL},
+	{"smolvlm", "idefics3", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-6, "gelu_pytorch_tanh", 224, NULL, NULL},
+	{"internvl", "internvl", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-6, "gelu", 448, NULL, NULL},
+	{"mistral3", "pixtral", "hidden_size", "num_hidden_layers", "num_attention_heads", 1e-5, "gelu", 1024, "pixtral", NULL},
+	{"cogvlm", "cogvlm", "hidden_size", "num_hidden_layers", "num_heads", 1e-6, "gelu", 490, NULL, NULL},
+	{"qwen2_vl", "qwen2vl_merger", "embed_dim", "depth", "num_heads", 1e-6, "quick_gelu", 560, NULL, NULL},
+	{"qwen2_5_vl", "qwen2.5vl_merger", "hidden_size", "depth", "num_heads", 1e-6, "silu", 560, NULL, NULL},
 };
 
 int convert_has_pictures(const char *type)
@@ -48,13 +53,19 @@ uint32_t mmproj_whole(struct mmproj_writer *w, const cJSON *object, const char *
 	return (uint32_t)nn_config_int(object, names, fallback, 1, INT32_MAX, &w->c->error);
 }
 
+static int mmproj_is_kind(const struct mmproj_writer *w, const struct mmproj_kind *kind)
+{
+	return strcmp(kind->type, nn_config_type(w->c->root)) == 0 &&
+	       (!kind->tower || strcmp(kind->tower, nn_config_string(w->tower, "model_type", "")) == 0) &&
+	       (!kind->sign || nn_checkpoint_weight(w->c->checkpoint, kind->sign));
+}
+
 static int mmproj_begin(struct mmproj_writer *w)
 {
 	const char *type = nn_config_type(w->c->root);
 	w->tower = nn_config_object(w->c->root, "vision_config");
-	const char *tower = nn_config_string(w->tower, "model_type", "");
 	for (size_t i = 0; i < sizeof mmproj_kinds / sizeof *mmproj_kinds && !w->kind; i++)
-		if (strcmp(mmproj_kinds[i].type, type) == 0 && (!mmproj_kinds[i].tower || strcmp(mmproj_kinds[i].tower, tower) == 0))
+		if (mmproj_is_kind(w, &mmproj_kinds[i]))
 			w->kind = &mmproj_kinds[i];
 	for (size_t i = 0; w->kind && (w->family = nn_mmproj_family_at(i)) && strcmp(w->family->projector, w->kind->projector) != 0; i++)
 		continue;
@@ -74,7 +85,10 @@ static struct nn_weight *mmproj_source(const struct mmproj_writer *w, const char
 {
 	static const char *const written[][2] = {{"", ""}, {"", "model."}, {"vision_tower.vision_model.", "vision_tower."},
 						 {"vision_tower.vision_model.", "model.vision_tower."}, {"model.", "model.model."},
-						 {"language_model.model.", "model.language_model."}};
+						 {"language_model.model.", "model.language_model."},
+						 {"vision_tower.", "model.vision_tower.vision_tower."},
+						 {"multi_modal_projector.linear_1", "model.mm_projector.0"},
+						 {"multi_modal_projector.linear_2", "model.mm_projector.2"}};
 	char full[NN_MMPROJ_NAME + 32];
 	for (size_t i = 0; i < sizeof written / sizeof *written; i++) {
 		const size_t n = strlen(written[i][0]);
@@ -150,7 +164,7 @@ static int mmproj_is_idle(const struct mmproj_writer *w, const struct nn_mmproj_
 	int parts = 0;
 	for (const struct nn_mmproj_name *other = w->family->layers; other->gguf; other++)
 		parts |= other->how == NN_MMPROJ_QKV;
-	return (parts && strstr(name->gguf, "attn_qkv")) || (strcmp(w->family->projector, "mlp") == 0 && strcmp(name->gguf, "v.post_ln") == 0) ||
+	return (parts && strstr(name->gguf, "attn_qkv")) || (w->n_states && strcmp(name->gguf, "v.post_ln") == 0) ||
 	       strcmp(name->gguf, "v.image_newline") == 0;
 }
 
@@ -181,6 +195,14 @@ static void mmproj_shape(const struct mmproj_tensor *t, uint64_t shape[NN_RANK],
 	if (t->row) {
 		shape[0] = shape[1];
 		*rank = 1;
+	}
+	/* Kernels as legacy converters write them: no dimensions of one. */
+	if (strncmp(t->name, "mm.model.", 9) == 0 && *rank == 4) {
+		const uint64_t from[] = {shape[0], shape[1], shape[2], shape[3]};
+		*rank = 1;
+		for (size_t i = 1; i < 4; i++)
+			if (from[i] != 1)
+				shape[(*rank)++] = from[i];
 	}
 	if (t->how == NN_MMPROJ_QKV)
 		shape[0] /= 3;

@@ -15,6 +15,7 @@ struct mmproj_kind {
 	const char *activation;
 	uint32_t image_size;
 	const char *tower;                   /* of vision_config's model_type alone; NULL: any */
+	const char *sign;                    /* a tensor that it is known by; NULL: none */
 };
 
 /* One tensor of the file. */

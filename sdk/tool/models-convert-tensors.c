@@ -100,7 +100,8 @@ static int convert_is_idle(const struct convert *c, const char *name)
 /* What pictures go through, which has a file of its own. */
 static int convert_is_picture(const struct convert *c, const char *name)
 {
-	static const char *const starts[] = {"vision_tower.", "multi_modal_projector.", "visual.", "vision.", "vision_model.", "connector.", "image_newline"};
+	static const char *const starts[] = {"vision_tower.", "multi_modal_projector.", "visual.", "vision.", "vision_model.", "connector.", "image_newline",
+					     "mm_projector."};
 	if (strncmp(name, "model.", 6) == 0)
 		name += 6;
 	for (size_t i = 0; c->pictures && i < sizeof starts / sizeof *starts; i++)

@@ -142,11 +142,13 @@ static int mmproj_put_theta(struct mmproj_writer *w)
 
 static int mmproj_put_special(struct mmproj_writer *w, const struct nn_image_processor *p, uint32_t side)
 {
+	if (w->n_states && p->do_pad)
+		mmproj_put_text(w, "clip.vision.image_aspect_ratio", "pad");
 	if (strcmp(w->family->projector, "internvl") == 0)
 		return mmproj_put_tiles(w, p);
 	if (strcmp(w->family->projector, "pixtral") == 0)
 		return mmproj_put_theta(w);
-	if (strcmp(w->family->projector, "mlp") == 0) {
+	if (w->n_states) {
 		nn_gguf_write_array(&w->out, "clip.vision.feature_layer", NN_GGUF_I32, w->n_states);
 		nn_gguf_write_bytes(&w->out, w->states, w->n_states * sizeof *w->states);
 	}
@@ -157,12 +159,25 @@ static int mmproj_put_special(struct mmproj_writer *w, const struct nn_image_pro
 	return strcmp(w->kind->type, "qwen2_5_vl") == 0 ? mmproj_put_pattern(w) : 0;
 }
 
+/* Of LLaVA's own code what its configuration says, else the folder's file. */
+static int mmproj_processor(struct mmproj_writer *w, struct nn_image_processor *p, uint32_t size)
+{
+	const cJSON *inner = nn_config_object(w->c->root, "preprocessor_config");
+	char *text = inner ? cJSON_PrintUnformatted(inner) : NULL;
+	if (inner && !text)
+		return nn_fail(&w->c->error, -ENOMEM, "Memory is out.");
+	const int error = text ? nn_image_processor_parse(p, text, strlen(text), size, &w->c->error)
+			       : nn_image_processor_load(p, w->c->path, size, &w->c->error);
+	cJSON_free(text);
+	return error;
+}
+
 int mmproj_put_values(struct mmproj_writer *w, uint32_t d_model, uint32_t d_ff)
 {
 	const uint32_t size = mmproj_side(w, "image_size", w->kind->image_size);
 	const uint32_t patch = mmproj_side(w, "patch_size", w->kind->tower ? 16 : 14);
 	struct nn_image_processor *p = calloc(1, sizeof *p);
-	if (!p || (!w->c->error.code && nn_image_processor_load(p, w->c->path, size, &w->c->error))) {
+	if (!p || (!w->c->error.code && mmproj_processor(w, p, size))) {
 		free(p);
 		return w->c->error.code ? w->c->error.code : nn_fail(&w->c->error, -ENOMEM, "Memory is out.");
 	}

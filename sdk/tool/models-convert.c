@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sdk/nn/llava.h"
 #include "sdk/tool/models-file.h"
 #include "sdk/tool/models.h"
 
@@ -14,6 +15,9 @@
 static const struct convert_family convert_families[] = {
 	{"llama", "llama", "llama", CONVERT_PERMUTED, RMS, 1e-6, 0, 10000},
 	{"mistral", "llama", "mistral", CONVERT_PERMUTED, RMS, 1e-6, 0, 10000},
+	{"llava_llama", "llama", "llama", CONVERT_PERMUTED, RMS, 1e-6, 0, 10000},
+	{"llava_mistral", "llama", "mistral", CONVERT_PERMUTED, RMS, 1e-6, 0, 10000},
+	{"mobilevlm", "llama", "llama", CONVERT_PERMUTED, RMS, 1e-6, 0, 10000},
 	{"mixtral", "llama", "mixtral", CONVERT_PERMUTED, RMS, 1e-5, 0, 1e6},
 	{"qwen2", "qwen2", "qwen2", 0, RMS, 1e-6, 0, 10000},
 	{"qwen2_moe", "qwen2moe", "qwen2_moe", 0, RMS, 1e-6, 0, 10000},
@@ -97,7 +101,10 @@ static int convert_open(struct convert *c, const char *type)
 		return c->error.code ? c->error.code : -ENOMEM;
 	if (nn_checkpoint_gguf(c->checkpoint))
 		return nn_fail(&c->error, -EINVAL, "%s is a GGUF file already.", c->path);
-	c->root = nn_checkpoint_config(c->checkpoint);
+	c->own = nn_llava_config(c->checkpoint, &c->error);
+	if (c->error.code)
+		return c->error.code;
+	c->root = c->own ? c->own : nn_checkpoint_config(c->checkpoint);
 	const cJSON *text = nn_config_object(c->root, "text_config");
 	c->pictures = convert_has_pictures(nn_config_type(c->root));
 	c->config = c->pictures && text ? text : c->root;
@@ -189,6 +196,7 @@ int models_convert(struct tool *tool, const struct models_values *values, const 
 		tool_say(tool, 0, "%s", c.error.code ? c.error.text : "Memory is out.");
 	nn_gguf_write_fini(&c.out);
 	free(c.tensors);
+	cJSON_Delete(c.own);
 	if (c.checkpoint)
 		nn_checkpoint_close(c.checkpoint);
 	return r;

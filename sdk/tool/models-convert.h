@@ -56,6 +56,7 @@ struct convert {
 	const struct convert_family *family;
 	struct nn_checkpoint *checkpoint;
 	const cJSON *root, *config; /* config.json, and what it says of the language model */
+	cJSON *own;                 /* the first, of LLaVA's own code; NULL: the checkpoint has it */
 	const struct nn_block_format *matrices; /* their type in the file */
 	int pictures;                           /* it has parts for pictures, which go into a file of their own */
 	uint32_t layers, experts, heads, kv_heads, width;

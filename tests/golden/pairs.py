@@ -5,7 +5,7 @@ import json, os, pathlib, shutil, subprocess, sys, tempfile
 
 TOP, BUILD = (os.path.abspath(os.environ.get(name, ".")) for name in ("top_srcdir", "top_builddir"))
 GOLDENS = pathlib.Path(TOP) / "tests/goldens"
-KINDS = {"cogvlm", "llava", "llava_next", "gemma3", "idefics3", "smolvlm", "internvl", "qwen2_vl", "qwen2_5_vl"}
+KINDS = {"cogvlm", "llava", "llava_llama", "llava_next", "gemma3", "idefics3", "smolvlm", "internvl", "qwen2_vl", "qwen2_5_vl"}
 
 
 def give_tokenizer(folder, config):

@@ -168,9 +168,6 @@ int vision_open(struct vision *v, struct nn_checkpoint *checkpoint, const cJSON 
 int vision_encode(struct percept_call *call, const struct vision *v, const struct percept_media *media,
 		  struct percept_features *features);
 
-/* llava.c: clip_kind.translate of the plugin clip: checkpoints of LLaVA's own code. */
-cJSON *llava_translate(struct nn_checkpoint *checkpoint, struct nn_error *error);
-
 /* picture.c: the pieces of an item, without their pixels, and the layout of its features; refuses what cannot be encoded.
  * 0 or a negative errno after percept_fail(). */
 int picture_plan(struct percept_call *call, const struct vision *v, const struct percept_media *media, struct nn_tiles *tiles,

@@ -1,10 +1,10 @@
 /* llava.c - checkpoints of LLaVA's own code and MobileVLM's: config.json has the language model's keys and mm_* ones, and no word on
  * the picture tower but its name. What is missing is read off the tensors. */
+#include "sdk/nn/llava.h"
+
 #include <errno.h>
 #include <math.h>
 #include <string.h>
-
-#include "plugins/encoders/clip/clip.h"
 
 enum { LLAVA_HEAD = 64 /* columns of a head in every CLIP that was published */, LLAVA_LAYERS_MAX = 1024 };
 
@@ -70,7 +70,7 @@ static void llava_processor(cJSON *made, const cJSON *root, uint32_t image_size)
 		cJSON_AddItemToObject(p, "image_grid_pinpoints", llava_pinpoints(root));
 }
 
-cJSON *llava_translate(struct nn_checkpoint *cp, struct nn_error *error)
+cJSON *nn_llava_config(struct nn_checkpoint *cp, struct nn_error *error)
 {
 	const cJSON *root = nn_checkpoint_config(cp);
 	struct nn_loader l = { .checkpoint = cp, .prefixes = llava_prefixes, .error = error };
