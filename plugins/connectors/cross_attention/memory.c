@@ -15,10 +15,29 @@ static uint32_t memory_real(const struct percept_layout *l, uint32_t item)
 	return n < l->tokens ? n : l->tokens;
 }
 
+/* Whether the picture's rows, as many as *real becomes, are all in front. */
+static int memory_is_ordered(const struct percept_layout *l, uint32_t *real)
+{
+	int ordered = 1, behind = 0;
+
+	*real = 0;
+	for (uint32_t i = 0; i < l->items; i++) {
+		const uint32_t n = memory_real(l, i);
+
+		ordered = ordered && !(n && behind);
+		behind = n < l->tokens;
+		*real += n;
+	}
+	return ordered;
+}
+
 /* The features with the picture's rows in front, and where wanted those of padding behind. */
 static struct nn_tensor memory_order(struct nn *c, const struct cross *x, const struct percept_features *f, uint32_t *real)
 {
 	const struct percept_layout *l = &f->layout;
+
+	if (memory_is_ordered(l, real))
+		return nn_view((float *)f->data, x->whole ? (size_t)l->items * l->tokens : *real, l->dim);
 	struct nn_tensor y = nn_new(c, (size_t)l->items * l->tokens, l->dim);
 	size_t at = 0;
 
@@ -29,8 +48,6 @@ static struct nn_tensor memory_order(struct nn *c, const struct cross *x, const 
 			memcpy(y.data + at * y.stride, f->data + ((size_t)i * l->tokens + first) * l->dim, (size_t)n * l->dim * sizeof(float));
 			at += n;
 		}
-		if (!padding)
-			*real = (uint32_t)at;
 	}
 	return nn_rows(y, 0, at);
 }
