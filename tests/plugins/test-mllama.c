@@ -213,6 +213,52 @@ static void the_layers_refuse_odd_items(void **state)
 	check_host_fini(&host);
 }
 
+/* hidden [24] = what a row that has seen the picture becomes; `first`: padding lies in front. */
+static void attend_one(const struct percept_fusion *ops, void *fusion, struct check_host *host, int first, float hidden[24])
+{
+	static float data[2][5 * 60];
+	const uint32_t real[] = { first ? 0 : 5, first ? 5 : 0 };
+	struct percept_features f = { .size = sizeof(f), .data = data[0] };
+	const struct percept_row row = { .media_seen = 1, .media_run = 1 };
+	struct percept_hooks hooks = { .size = sizeof(hooks) };
+	void *memory = NULL;
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < 5 * 60; i++) {
+		data[first][i] = (float)(i * 7919 % 101) / 50 - 1;
+		data[!first][i] = 9;
+	}
+	for (size_t i = 0; i < 24; i++)
+		hidden[i] = (float)i / 12 - 1;
+	f.layout = (struct percept_layout){ .size = sizeof(f.layout), .items = 2, .tokens = 5, .dim = 60, .item_tokens = real };
+	assert_int_equal(ops->remember(check_host_begin(host), fusion, &f, &memory, &bytes), 0);
+	assert_int_equal(ops->bind(check_host_begin(host), fusion, 0, 1, memory), 0);
+	assert_int_equal(ops->hooks(check_host_begin(host), fusion, &hooks), 0);
+	assert_int_equal(hooks.before_layer(check_host_begin(host), hooks.state, 1, &row, 1, hidden), 0);
+	assert_int_equal(ops->bind(check_host_begin(host), fusion, 0, 1, NULL), 0);
+	ops->forget(fusion, memory);
+}
+
+static void padding_may_lie_in_front(void **state)
+{
+	const struct percept_fusion *ops = host_load("cross_attention")->ops;
+	struct check_host host;
+	void *fusion = NULL;
+	char path[4096];
+	float behind[24], front[24];
+	const struct percept_open open = { .size = sizeof(open), .role = "image.connector", .assistant = "test", .max_sequences = 1,
+					   .model = host_golden("vlm_mllama", path) };
+
+	check_host_init(&host);
+	assert_int_equal(ops->open(check_host_begin(&host), &open, &fusion), 0);
+	attend_one(ops, fusion, &host, 0, behind);
+	attend_one(ops, fusion, &host, 1, front);
+	assert_memory_equal(behind, front, sizeof(behind));
+	assert_true(behind[0] != -1);
+	ops->close(fusion);
+	check_host_fini(&host);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -222,6 +268,7 @@ int main(void)
 		cmocka_unit_test(misses_tensors_by_name),
 		cmocka_unit_test(the_tower_refuses_odd_pictures),
 		cmocka_unit_test(the_layers_refuse_odd_items),
+		cmocka_unit_test(padding_may_lie_in_front),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
