@@ -1,0 +1,369 @@
+/* fuzz-tower.c - fuzz target: the configuration of a small picture tower, changed in a few places; then a picture through the encoder
+ * and the connector that it is used with. What they make of it is of the size that they say, or they say why not. */
+#include <dirent.h>
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cjson/cJSON.h>
+
+#include "tests/plugins/host.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { FUZZ_FILE = 1 << 16, FUZZ_EDITS = 8, FUZZ_FLOATS = 1 << 21, FUZZ_SIDE = 300, FUZZ_POLLS = 200 };
+
+/* What is opened: plugins (NULL: none) and a golden folder. */
+static const struct fuzz_case {
+	const char *encoder, *connector, *folder;
+} cases[] = {
+	{ "clip", "mlp", "vlm_llava" }, { "clip", "mlp", "vlm_llava_next" }, { "clip", "mlp", "vlm_llava_own_pad" },
+	{ "clip", "mlp", "vlm_vipllava" }, { "siglip", "mlp", "vlm_llava_next_siglip" }, { "siglip", "grid", "vlm_gemma3_crops" },
+	{ "siglip", "mlp", "vlm_paligemma" }, { "idefics3", "grid", "vlm_smolvlm_small_tile" }, { "idefics3", "grid", "vlm_idefics3_grid19" },
+	{ "internvl", "grid", "vlm_internvl" }, { "internvl", "grid", "vlm_internvl_rms" }, { "pixtral", "mlp", "vlm_pixtral" },
+	{ "pixtral", "mlp", "vlm_mistral3" }, { "qwen2vl", "merger", "vlm_qwen2vl" }, { "qwen2vl", "merger", "vlm_qwen25vl" },
+	{ "blip", NULL, "vis_blip2" }, { "clip", NULL, "vis_clip_full" }, { "siglip", NULL, "vis_siglip" }, { "siglip2", NULL, "vis_siglip2" },
+	{ "dinov2", NULL, "vis_dinov2_registers_swiglu" }, { "vit", NULL, "vis_vit_interp" }, { "eva", NULL, "vis_eva01" },
+	{ "eva", NULL, "vis_openclip_eva02" }, { "openclip", NULL, "vis_openclip_vit_quickgelu" }, { "convnext", NULL, "vis_convnext" },
+	{ "convnext", NULL, "vis_openclip_convnext_mlp" }, { NULL, "qformer", "conn_blip2_qformer" },
+	{ NULL, "qformer", "conn_instructblip_qformer" }, { NULL, "ldp", "conn_mobilevlm_ldp" }, { NULL, "ldp", "conn_mobilevlm_ldpv2" },
+};
+
+static const char *const files[] = { "config.json", "preprocessor_config.json", "open_clip_config.json", "timm_model.json" };
+enum { FUZZ_FILES = sizeof(files) / sizeof(files[0]) };
+
+/* What a value becomes. */
+static const char *const values[] = {
+	"0", "1", "2", "3", "4", "7", "8", "16", "64", "255", "1024", "4096", "16384", "65536", "16777216", "2147483647", "2147483648",
+	"4294967295", "4294967296", "9007199254740993", "1e18", "1e19", "1e30", "1e308", "-1", "-2", "-3", "-8", "-2147483648", "-1e30",
+	"0.5", "0.1", "-0.5", "1e-30", "1.5", "null", "true", "false", "\"\"", "\"gelu\"", "\"silu\"", "\"full\"", "\"odd\"", "[]", "{}",
+	"[0]", "[-1]", "[1,2]", "[0,0,0]", "[1e9,1e9]", "[[0,0]]", "[[28,56],[56,28]]", "{\"height\":0,\"width\":0}",
+	"{\"height\":7,\"width\":9}", "{\"shortest_edge\":1}", "{\"longest_edge\":100000}", "[1,2,3,4,5,6,7,8,9,10]",
+};
+enum { FUZZ_VALUES = sizeof(values) / sizeof(values[0]) };
+
+/* Input that is read byte by byte; behind its end are zeroes. */
+struct bytes {
+	const uint8_t *at, *end;
+};
+
+static unsigned take(struct bytes *b)
+{
+	return b->at < b->end ? *b->at++ : 0;
+}
+
+/* ---- the folder ---- */
+
+/* The n-th value within, depth first; n counts down. */
+static cJSON *fuzz_find(cJSON *item, unsigned *n)
+{
+	cJSON *child;
+
+	cJSON_ArrayForEach(child, item) {
+		if ((*n)-- == 0)
+			return child;
+		cJSON *found = fuzz_find(child, n);
+
+		if (found)
+			return found;
+	}
+	return NULL;
+}
+
+static cJSON *fuzz_parent(cJSON *root, const cJSON *item)
+{
+	cJSON *child;
+
+	cJSON_ArrayForEach(child, root) {
+		cJSON *found = child == item ? root : fuzz_parent(child, item);
+
+		if (found)
+			return found;
+	}
+	return NULL;
+}
+
+/* One value becomes another, or is taken out. */
+static void fuzz_edit(cJSON *root, struct bytes *in)
+{
+	unsigned n = take(in);
+	const unsigned value = take(in) % (FUZZ_VALUES + 1);
+	cJSON *item = fuzz_find(root, &n), *parent = item ? fuzz_parent(root, item) : NULL;
+
+	if (!parent)
+		return;
+	if (value == FUZZ_VALUES)
+		cJSON_Delete(cJSON_DetachItemViaPointer(parent, item));
+	else if (cJSON_IsObject(parent))
+		cJSON_ReplaceItemInObjectCaseSensitive(parent, item->string, cJSON_Parse(values[value]));
+	else
+		cJSON_ReplaceItemViaPointer(parent, item, cJSON_Parse(values[value]));
+}
+
+static cJSON *fuzz_read(const char *path)
+{
+	static char text[FUZZ_FILE];
+	FILE *file = fopen(path, "r");
+	const size_t n = file ? fread(text, 1, sizeof(text) - 1, file) : 0;
+
+	if (file)
+		fclose(file);
+	text[n] = '\0';
+	return n ? cJSON_Parse(text) : NULL;
+}
+
+static void fuzz_write(const char *path, const cJSON *root)
+{
+	char *text = cJSON_PrintUnformatted(root);
+	FILE *file = fopen(path, "w");
+
+	if (!text || !file || fputs(text, file) < 0)
+		abort();
+	fclose(file);
+	cJSON_free(text);
+}
+
+static int fuzz_is_edited(const char *name)
+{
+	for (size_t i = 0; i < FUZZ_FILES; i++)
+		if (!strcmp(files[i], name))
+			return 1;
+	return 0;
+}
+
+/* `folder` links to all files of the case but those that are edited. */
+static void fuzz_links(const struct fuzz_case *c, const char *folder)
+{
+	char golden[4096], from[8192], to[8192], *absolute = realpath(host_golden(c->folder, golden), NULL);
+	DIR *dir = absolute ? opendir(absolute) : NULL;
+
+	if (!dir)
+		abort();
+	for (const struct dirent *e; (e = readdir(dir));) {
+		snprintf(from, sizeof(from), "%s/%s", absolute, e->d_name);
+		snprintf(to, sizeof(to), "%s/%s", folder, e->d_name);
+		if (e->d_name[0] != '.' && !fuzz_is_edited(e->d_name) && symlink(from, to))
+			abort();
+	}
+	closedir(dir);
+	free(absolute);
+}
+
+static char folders[sizeof(cases) / sizeof(cases[0])][64]; /* that were made */
+
+static void fuzz_drop(const char *path)
+{
+	char name[8192];
+	DIR *dir = opendir(path);
+
+	for (const struct dirent *e; dir && (e = readdir(dir));) {
+		snprintf(name, sizeof(name), "%s/%s", path, e->d_name);
+		unlink(name);
+	}
+	if (dir)
+		closedir(dir);
+	rmdir(path);
+}
+
+/* Behind a program that ends by itself. */
+static void fuzz_end(void)
+{
+	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++)
+		if (folders[i][0])
+			fuzz_drop(folders[i]);
+}
+
+/* The case's folder, made when it is first asked for, with its configuration edited as the input says. */
+static const char *fuzz_folder(size_t i, struct bytes *in)
+{
+	static int registered;
+	char golden[4096], path[8192];
+	cJSON *roots[FUZZ_FILES];
+
+	if (!registered++)
+		atexit(fuzz_end);
+	if (!folders[i][0]) {
+		strcpy(folders[i], "/tmp/percept-fuzz-XXXXXX");
+		if (!mkdtemp(folders[i]))
+			abort();
+		fuzz_links(&cases[i], folders[i]);
+	}
+	for (size_t k = 0; k < FUZZ_FILES; k++) {
+		snprintf(path, sizeof(path), "%s/%s", host_golden(cases[i].folder, golden), files[k]);
+		roots[k] = fuzz_read(path);
+	}
+	for (unsigned edits = take(in) % FUZZ_EDITS; edits > 0; edits--)
+		fuzz_edit(roots[take(in) % FUZZ_FILES], in);
+	for (size_t k = 0; k < FUZZ_FILES; k++) {
+		snprintf(path, sizeof(path), "%s/%s", folders[i], files[k]);
+		if (roots[k])
+			fuzz_write(path, roots[k]);
+		cJSON_Delete(roots[k]);
+	}
+	return folders[i];
+}
+
+/* ---- the plugins ---- */
+
+static void fuzz_refused(const struct check_host *host, int error)
+{
+	if (error >= 0 || (!host->text[0] && error != -ECANCELED))
+		abort();
+}
+
+/* All of it is there. */
+static void fuzz_look(const float *data, uint64_t n)
+{
+	volatile float sum = 0;
+
+	if (n && !data)
+		abort();
+	for (uint64_t i = 0; i < n; i++)
+		sum = sum + data[i];
+}
+
+static struct percept_call *fuzz_begin(struct check_host *host)
+{
+	struct percept_call *call = check_host_begin(host);
+
+	host->cancel_at = FUZZ_POLLS;
+	return call;
+}
+
+static void fuzz_connect(struct check_host *host, const struct percept_connector *ops, void *connector,
+			 const struct percept_features *features)
+{
+	struct percept_embeddings e = { .size = sizeof(e) };
+	int error = ops->plan(&host->call, connector, &features->layout, &e);
+
+	if (error || (uint64_t)e.n * e.dim > FUZZ_FLOATS)
+		return;
+	const uint32_t n = e.n;
+
+	error = ops->connect(&host->call, connector, features, "What is it?", &e);
+	if (error)
+		return;
+	if (e.n != n)
+		abort();
+	fuzz_look(e.data, (uint64_t)e.n * e.dim);
+	for (uint32_t i = 0; i < e.n_pieces; i++)
+		if (e.pieces[i].kind == PERCEPT_PIECE_ROWS ? (uint64_t)e.pieces[i].first + e.pieces[i].count > e.n : !e.pieces[i].text)
+			abort();
+	for (uint64_t i = 0; e.positions && i < (uint64_t)e.n * 4; i++)
+		if (e.positions[i] < 0)
+			abort();
+}
+
+/* A picture of any shape, or prepared pixels. */
+static struct percept_media fuzz_media(struct bytes *in)
+{
+	static float pixels[3 * FUZZ_SIDE * FUZZ_SIDE];
+	const unsigned kind = take(in);
+	struct percept_media m = {
+		.size = sizeof(m), .modality = PERCEPT_IMAGE, .format = kind % 4 ? PERCEPT_U8_RGB : PERCEPT_F32_PIXELS, .frames = 1, .channels = 3,
+		.width = 1 + take(in) % FUZZ_SIDE, .height = 1 + take(in) % FUZZ_SIDE, .detail = kind / 4 % 3, .max_tokens = take(in), .data = pixels,
+	};
+
+	m.bytes = (uint64_t)m.width * m.height * 3 * (kind % 4 ? 1 : sizeof(float));
+	return m;
+}
+
+static int fuzz_encode(struct check_host *host, const struct percept_encoder *ops, void *encoder, struct bytes *in,
+		       struct percept_features *features)
+{
+	const struct percept_media media = fuzz_media(in);
+	struct percept_layout layout = { .size = sizeof(layout) };
+	struct percept_encoder_info info = { .size = sizeof(info) };
+	int error = ops->plan(fuzz_begin(host), encoder, &media, &layout);
+
+	if (error) {
+		fuzz_refused(host, error);
+		return error;
+	}
+	const uint64_t n = (uint64_t)layout.items * layout.tokens * layout.dim;
+
+	ops->info(encoder, &info);
+	if (!info.dim || info.dim != layout.dim || !info.max_tokens)
+		abort();
+	if (n > FUZZ_FLOATS)
+		return -E2BIG;
+	error = ops->encode(fuzz_begin(host), encoder, &media, features);
+	if (error) {
+		fuzz_refused(host, error);
+		return error;
+	}
+	if ((uint64_t)features->layout.items * features->layout.tokens * features->layout.dim != n)
+		abort();
+	fuzz_look(features->data, n);
+	for (uint32_t i = 0; i < features->n_extra; i++)
+		fuzz_look(features->extra[i], n);
+	fuzz_look(features->pooled, features->pooled ? features->pooled_dim : 0);
+	return 0;
+}
+
+/* Features of another encoder: what the connector takes, in a grid. */
+static struct percept_features fuzz_features(const struct percept_connector_info *info, struct bytes *in)
+{
+	static float rows[FUZZ_FLOATS];
+	struct percept_features f = { .size = sizeof(f), .data = rows };
+	struct percept_layout *l = &f.layout;
+
+	*l = (struct percept_layout){ .size = sizeof(*l), .items = 1 + take(in) % 3, .rows = take(in) % 20, .cols = take(in) % 20,
+				      .dim = info->in_dim ? info->in_dim : 8, .grid_rows = 1, .grid_cols = 1, .width = 20, .height = 30 };
+	l->tokens = l->rows && l->cols ? l->rows * l->cols : take(in);
+	if ((uint64_t)l->items * l->tokens * l->dim > FUZZ_FLOATS)
+		l->tokens = 0;
+	return f;
+}
+
+static void fuzz_case_run(const struct fuzz_case *c, const char *folder, struct bytes *in)
+{
+	const struct percept_open open = { .size = sizeof(open), .role = "fuzz", .model = folder, .assistant = "fuzz", .max_sequences = 1 };
+	const struct percept_encoder *encodes = c->encoder ? host_load(c->encoder)->ops : NULL;
+	const struct percept_connector *connects = c->connector ? host_load(c->connector)->ops : NULL;
+	struct percept_features features = { .size = sizeof(features), .layout.size = sizeof(features.layout) };
+	struct percept_connector_info info = { .size = sizeof(info) };
+	struct check_host host, other;
+	void *encoder = NULL, *connector = NULL;
+
+	check_host_init(&host);
+	check_host_init(&other);
+	int error = encodes ? encodes->open(check_host_begin(&host), &open, &encoder) : 0;
+
+	if (error)
+		fuzz_refused(&host, error);
+	if (!error && encodes)
+		error = fuzz_encode(&host, encodes, encoder, in, &features);
+	if (!error && connects) {
+		error = connects->open(fuzz_begin(&other), &open, &connector);
+		if (error)
+			fuzz_refused(&other, error);
+	}
+	if (!error && connects) {
+		connects->info(connector, &info);
+		if (!encodes)
+			features = fuzz_features(&info, in);
+		fuzz_begin(&other);
+		fuzz_connect(&other, connects, connector, &features);
+	}
+	if (connector)
+		connects->close(connector);
+	if (encoder)
+		encodes->close(encoder);
+	check_host_fini(&host);
+	check_host_fini(&other);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct bytes in = { data, data + size };
+	const size_t i = take(&in) % (sizeof(cases) / sizeof(cases[0]));
+	const char *folder = fuzz_folder(i, &in);
+
+	fuzz_case_run(&cases[i], folder, &in);
+	return 0;
+}
