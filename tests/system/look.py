@@ -6,10 +6,10 @@ from system import BUILD, Daemon, E2E, GOLDENS, run
 PICTURE = E2E / "00_easyvqa.png"
 
 
-def tokenizer(folder, bos, eos):
+def tokenizer(folder, bos, eos, known=string.ascii_lowercase):
     """A byte-pair tokenizer of CLIP's kind that knows letters."""
-    letters = {c: 3 + i for i, c in enumerate(string.ascii_lowercase)}
-    letters.update({c + "</w>": 29 + i for i, c in enumerate(string.ascii_lowercase)})
+    letters = {c: 3 + i for i, c in enumerate(known)}
+    letters.update({c + "</w>": 3 + len(known) + i for i, c in enumerate(known)})
     special = [{"id": i, "content": c, "special": True, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
                for i, c in ((bos, "<s>"), (eos, "</s>"))]
     (folder / "tokenizer.json").write_text(json.dumps({
@@ -26,10 +26,17 @@ def tokenizer(folder, bos, eos):
 
 
 daemon = Daemon("[assistant default]\nmodel = tiny-llava\n")
-for name, bos, eos in (("clip", 97, 98), ("siglip", 86, 1)):
-    shutil.copytree(GOLDENS / {"clip": "vis_clip_full", "siglip": "vis_siglip"}[name], daemon.folder / name)
-    tokenizer(daemon.folder / name, bos, eos)
+# By assistant: the golden folder, what begins and ends its texts, the letters that it has tokens for, and values of a vector.
+TOWERS = {"clip": ("vis_clip_full", 97, 98, string.ascii_lowercase, 36), "siglip": ("vis_siglip", 86, 1, string.ascii_lowercase, 45),
+          "siglip2": ("vis_siglip2", 86, 1, string.ascii_lowercase, 42),
+          "openclip": ("vis_openclip_vit_quickgelu", 78, 79, string.ascii_lowercase, 28),
+          "eva": ("vis_openclip_eva02", 48, 49, "abcdefgilnoqrstu", 12), "convnext": ("vis_openclip_convnext_mlp", 48, 49, "abcdefgilnoqrstu", 10)}
+for name, (golden, bos, eos, known, _) in TOWERS.items():
+    shutil.copytree(GOLDENS / golden, daemon.folder / name)
+    (daemon.folder / name).chmod(0o755)
+    tokenizer(daemon.folder / name, bos, eos, known)
 shutil.copytree(GOLDENS / "vis_dinov2", daemon.folder / "dinov2")
+shutil.copytree(GOLDENS / "vis_eva01", daemon.folder / "eva01")
 daemon.config.write_text(f"""[assistant default]
 model = tiny-llava
 [assistant clip]
@@ -38,7 +45,11 @@ model = {daemon.folder}/clip
 image.encoder = siglip model={daemon.folder}/siglip
 [assistant dino]
 model = {daemon.folder}/dinov2
-""")
+[assistant eva01]
+image.encoder = eva model={daemon.folder}/eva01
+[assistant eva]
+image.encoder = eva model={daemon.folder}/eva
+""" + "".join(f"[assistant {name}]\nmodel = {daemon.folder}/{name}\n" for name in ("siglip2", "openclip", "convnext")))
 client = daemon.client()
 answer = client.call("config.reload")
 assert "result" in answer, answer
@@ -90,28 +101,32 @@ def encoders_alone():
 def texts_beside_pictures():
     """a text's vector lies in the space of the pictures' vectors, whether it is asked for as encoder or as text"""
     picture = PICTURE.read_bytes()
-    for name, n in (("clip", 36), ("siglip", 45)):
+    for name, n in ((name, tower[-1]) for name, tower in TOWERS.items()):
         def vector(space, part, tail=b""):
             answer = client.call("embedding.create", {"assistant": name, "space": space, "pooled": True, "input": message(part)}, tail=tail)
             assert answer["result"]["shape"] == [n], answer
             return answer["tail"]
-        one, other = vector("encoder", text("a red square")), vector("encoder", text("a blue circle"))
-        assert one != other and one == vector("text", text("a red square")) and len(one) == 4 * n
+        one, other = vector("encoder", text("a red")), vector("encoder", text("blue"))
+        assert one != other and one == vector("text", text("a red")) and len(one) == 4 * n, name
         assert len(vector("encoder", {"type": "input_image", "bin": [0, len(picture)]}, picture)) == 4 * n
 
 
 def compared():
     """embed --compare: cosines of all pictures and texts, as a table and as JSON"""
-    words = ["-i", PICTURE, "-i", E2E / "05_easyvqa.jpg", "a red square", "a blue circle", "-i", PICTURE]
-    for name in ("clip", "siglip"):
+    words = ["-i", PICTURE, "-i", E2E / "05_easyvqa.jpg", "a red", "blue", "-i", PICTURE]
+    for name in TOWERS:
         result = json.loads(percept("-A", name, "embed", "--compare", "--json", *words))
         assert [i["type"] for i in result["items"]] == ["media", "media", "text", "text", "media"], result
         s = result["similarity"]
         for i in range(5):
             assert abs(s[i][i] - 1) < 1e-5 and all(abs(s[i][k] - s[k][i]) < 1e-6 and abs(s[i][k]) <= 1 + 1e-5 for k in range(5))
-        assert abs(s[0][4] - 1) < 1e-5 and s[0][1] < 0.9999 and s[0][2] != s[0][3], s
+        assert abs(s[0][4] - 1) < 1e-5 and s[0][1] < 0.99999 and s[0][2] != s[0][3], s
         rows = [line.split() for line in percept("-A", name, "embed", "--compare", *words).splitlines()]
+        assert abs(s[2][3]) < 0.99999, (name, s)
         assert len(rows) == 6 and len(rows[0]) == 3 and rows[1][-3:] == [f"{s[2][k]:.4f}" for k in (0, 1, 4)], rows
+    for name in ("dino", "eva01"):
+        s = json.loads(percept("-A", name, "embed", "--compare", "--json", "-i", PICTURE, "-i", E2E / "05_easyvqa.jpg", "-i", PICTURE))["similarity"]
+        assert abs(s[0][2] - 1) < 1e-5 and s[0][1] < 0.99999, (name, s)
     assert "reads no text" in percept("-A", "dino", "embed", "--compare", "-i", PICTURE, "a cat", code=1)
     assert "Two things" in percept("embed", "--compare", "-i", PICTURE, code=2)
 
