@@ -29,6 +29,8 @@ static const struct bundle {
 	{"internvl", {{"decoder", "causal"}, {"image.encoder", "internvl"}, {"image.connector", "grid"}}},
 	{"cogvlm", {{"decoder", "causal"}, {"image.encoder", "eva"}, {"image.connector", "visual_expert"}}},
 	{"idefics_vision", {{"image.encoder", "idefics"}}},
+	{"internvl_chat", {{"decoder", "causal"}, {"image.encoder", "internvl"}, {"image.connector", "grid"}}},
+	{"intern_vit_6b", {{"image.encoder", "internvl"}}},
 	{"idefics3_vision", {{"image.encoder", "idefics3"}}},
 	{"smolvlm_vision", {{"image.encoder", "idefics3"}}},
 	{"internvl_vision", {{"image.encoder", "internvl"}}},

@@ -156,6 +156,67 @@ def bounded():
         assert least == all or least == rows(detail="low"), (b.name, least, all)
 
 
+OWN = {"vision_tower.embeddings.cls_token": "vision_model.embeddings.class_embedding",
+       "vision_tower.embeddings.position_embeddings": "vision_model.embeddings.position_embedding",
+       "vision_tower.embeddings.patch_embeddings.projection": "vision_model.embeddings.patch_embedding",
+       "vision_tower.encoder.layer.": "vision_model.encoder.layers.", "layernorm_before": "norm1", "layernorm_after": "norm2",
+       "attention.projection_layer": "attn.proj", "attention.q_norm": "attn.q_norm", "attention.k_norm": "attn.k_norm",
+       "lambda_1": "ls1", "lambda_2": "ls2", "multi_modal_projector.layer_norm": "mlp1.0", "multi_modal_projector.linear_1": "mlp1.1",
+       "multi_modal_projector.linear_2": "mlp1.3"}
+
+
+def own_tensors(path):
+    """InternVL's tensors as its own code names them; q, k and v lie in one."""
+    data = (path / "model.safetensors").read_bytes()
+    n, = struct.unpack("<Q", data[:8])
+    header, at, made, body = json.loads(data[8:8 + n]), 8 + n, {}, b""
+    for name, value in header.items():
+        if name == "__metadata__" or ".k_proj" in name and "vision" in name or ".v_proj" in name and "vision" in name:
+            continue
+        parts, shape = [name], list(value["shape"])
+        if "vision" in name and ".q_proj" in name:
+            parts = [name, name.replace(".q_proj", ".k_proj"), name.replace(".q_proj", ".v_proj")]
+            shape[0] *= 3
+            name = name.replace("attention.q_proj", "attn.qkv")
+        for old, new in OWN.items():
+            name = name.replace(old, new)
+        begin = len(body)
+        for part in parts:
+            first, last = header[part]["data_offsets"]
+            body += data[at + first:at + last]
+        made[name] = {"dtype": value["dtype"], "shape": shape, "data_offsets": [begin, len(body)]}
+    text = json.dumps(made).encode()
+    (path / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + body)
+
+
+def own_layout():
+    """InternVL's own files: the ids of the same weights in transformers' layout; another shuffle is refused"""
+    for b in (b for b in bundles if "internvl" in b.name):
+        path = folder / ("own-" + b.name)
+        shutil.copytree(b.path, path, copy_function=shutil.copyfile)
+        own_tensors(path)
+        config = json.loads((path / "config.json").read_text())
+        tower = config["vision_config"]
+        tower.update(model_type="intern_vit_6b", image_size=tower["image_size"][0], patch_size=tower["patch_size"][0],
+                     qkv_bias=tower.pop("attention_bias"), qk_normalization=tower.pop("use_qk_norm"))
+        given = {"model_type": "internvl_chat", "downsample_ratio": config["downsample_ratio"], "dynamic_image_size": True, "ps_version": "v2",
+                 "min_dynamic_patch": 1, "max_dynamic_patch": 12, "select_layer": -1, "use_thumbnail": True, "vision_config": tower,
+                 "llm_config": config["text_config"]}
+        (path / "config.json").write_text(json.dumps(given))
+        (path / "preprocessor_config.json").write_text(json.dumps({"feature_extractor_type": "CLIPFeatureExtractor", "crop_size": 5}))
+        moved = Bundle(b.name)
+        moved.path = path
+        other = Daemon(section(moved))
+        result = respond(other.client(), moved)
+        assert result["usage"]["input_tokens"] == len(b.ids) and result["tokens"] == b.greedy, (b.name, result, b.greedy)
+        other.stop()
+        (path / "config.json").write_text(json.dumps({**given, "ps_version": "v1"}))
+        other = Daemon(section(moved))
+        answer = other.client().call("response.create", {"assistant": b.name.replace("_", "-"), "input": "x"})
+        assert "ps_version" in json.dumps(answer["error"]), answer
+        other.stop()
+
+
 def hostile():
     """configurations that cannot be are refused with one sentence"""
     for case, change, word in (
@@ -187,7 +248,7 @@ def hostile():
 
 
 try:
-    run([alone, together, prefixes, chunks, spans, long_span, detail, bounded, hostile])
+    run([alone, together, prefixes, chunks, spans, long_span, detail, bounded, own_layout, hostile])
 finally:
     daemon.stop()
     shutil.rmtree(folder)

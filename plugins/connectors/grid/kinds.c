@@ -79,22 +79,29 @@ static int internvl_numbers(struct grid *g, const cJSON *config, struct nn_error
 
 static int internvl_load(struct grid *g, const cJSON *config, struct nn_loader *l)
 {
+	const int own = !strcmp(nn_config_string(config, "model_type", ""), "internvl_chat");
+
 	if (internvl_numbers(g, config, l->error))
 		return l->error->code;
-	struct nn_weight *w1 = nn_load(l, 0, 0, "multi_modal_projector.linear_1.weight");
-	struct nn_weight *w2 = w1 ? nn_load(l, 0, w1->rows, "multi_modal_projector.linear_2.weight") : NULL;
+	if (own && strcmp(nn_config_string(config, "ps_version", "v1"), "v2"))
+		return nn_fail(l->error, -ENOTSUP, "config.json: ps_version \"%.32s\" is not supported; \"v2\" is.",
+			       nn_config_string(config, "ps_version", "v1"));
+	const char *norm = own ? "mlp1.0" : "multi_modal_projector.layer_norm", *first = own ? "mlp1.1" : "multi_modal_projector.linear_1";
+	const char *second = own ? "mlp1.3" : "multi_modal_projector.linear_2";
+	struct nn_weight *w1 = nn_load(l, 0, 0, "%s.weight", first);
+	struct nn_weight *w2 = w1 ? nn_load(l, 0, w1->rows, "%s.weight", second) : NULL;
 
 	if (!w2)
 		return l->error->code;
 	if (w1->cols % ((size_t)g->block * g->block))
 		return nn_fail(l->error, -EINVAL, "%s has rows of %zu values, which blocks of %u x %u patches do not make.", w1->name,
 			       w1->cols, g->block, g->block);
-	g->norm_w = nn_load_vector(l, w1->cols, "multi_modal_projector.layer_norm.weight");
-	g->norm_b = nn_load_vector(l, w1->cols, "multi_modal_projector.layer_norm.bias");
+	g->norm_w = nn_load_vector(l, w1->cols, "%s.weight", norm);
+	g->norm_b = nn_load_vector(l, w1->cols, "%s.bias", norm);
 	g->w1 = kind_pack(g, l, w1);
 	g->w2 = kind_pack(g, l, w2);
-	g->b1 = nn_load_vector(l, w1->rows, "multi_modal_projector.linear_1.bias");
-	g->b2 = nn_load_vector(l, w2->rows, "multi_modal_projector.linear_2.bias");
+	g->b1 = nn_load_vector(l, w1->rows, "%s.bias", first);
+	g->b2 = nn_load_vector(l, w2->rows, "%s.bias", second);
 	g->in_dim = (uint32_t)(w1->cols / g->block / g->block);
 	g->out_dim = (uint32_t)w2->rows;
 	return l->error->code;
@@ -180,7 +187,7 @@ static struct nn_tensor gemma3_forward(struct nn *c, struct percept_call *call, 
 }
 
 static const char *const idefics3_types[] = { "idefics3", "smolvlm", NULL };
-static const char *const internvl_types[] = { "internvl", NULL };
+static const char *const internvl_types[] = { "internvl", "internvl_chat", NULL };
 static const char *const gemma3_types[] = { "gemma3", NULL };
 static const struct grid_kind kinds[] = {
 	{ .types = idefics3_types, .load = idefics3_load, .forward = idefics3_forward, .pieces = pieces_idefics3 },
