@@ -173,6 +173,8 @@ cJSON *conf_assistant_json(const struct conf *conf, const struct conf_assistant 
 	json_put(&object, "threads", cJSON_CreateNumber((double)d->threads));
 	json_put(&object, "encode_threads", cJSON_CreateNumber((double)d->encode_threads));
 	json_put(&object, "cache_bytes", cJSON_CreateNumber((double)d->cache_bytes));
+	json_put(&object, "features", json_text(d->features));
+	json_put(&object, "features_bytes", cJSON_CreateNumber((double)d->features_bytes));
 	json_put(&object, "stall_ms", cJSON_CreateNumber((double)d->stall_ms));
 	json_put(&object, "max_running", cJSON_CreateNumber((double)d->max_running));
 	json_put(&object, "parts", json_parts(a));

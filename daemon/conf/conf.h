@@ -15,6 +15,8 @@ struct conf_daemon {
 	char *plugins;
 	uint64_t stall_ms;       /* of a step with prompts, an engine */
 	uint64_t cache_bytes;    /* of embeddings, an assistant */
+	char *features;          /* "auto", "off", or a folder */
+	uint64_t features_bytes;
 	uint64_t log;            /* enum log_level; CONF_UNSET: PERCEPT_LOG decides */
 	uint64_t max_line, max_tail;
 	uint64_t max_connections, max_connections_other;

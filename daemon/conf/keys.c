@@ -19,10 +19,12 @@
 
 const struct conf_key conf_keys[] = {
 	DAEMON("threads", threads, CONF_AUTO, 1, 1024, "auto", "threads that compute, an engine"),
-	DAEMON("encode_threads", encode_threads, CONF_AUTO, 1, 1024, "auto", "items encoded at a time, an engine"),
+	DAEMON("encode_threads", encode_threads, CONF_AUTO, 1, 1024, "auto", "threads that encode media, an engine"),
 	DAEMON("models", models, CONF_FOLDERS, 0, 0, NULL, "folders of models"),
 	DAEMON("plugins", plugins, CONF_FOLDERS, 0, 0, NULL, "folders of plugins"),
 	DAEMON("cache", cache_bytes, CONF_SIZE, 0, 1024 * GIB, "256M", "embeddings kept, an assistant"),
+	DAEMON("features", features, CONF_TEXT, 0, 0, "auto", "where engines share what encoders gave: auto, off, or a folder"),
+	DAEMON("features_size", features_bytes, CONF_SIZE, 0, 1024 * GIB, "512M", "kept of it"),
 	DAEMON("log", log, CONF_LEVEL, 0, 3, NULL, "error, warn, info or debug"),
 	DAEMON("stall", stall_ms, CONF_TIME, 1, 3600000, "200ms", "that a long prompt may hold up other answers"),
 	DAEMON("max_line", max_line, CONF_SIZE, 4 * KIB, 64 * MIB, "1M", "a request's line"),

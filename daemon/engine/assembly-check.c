@@ -92,6 +92,7 @@ static int assembly_learn_connector(struct assembly *assembly, struct lane *lane
 		return call_broken(call, error, "info() says in_dim %u, out_dim %u", lane->connector_info.in_dim,
 				   lane->connector_info.out_dim);
 	assembly->prefix |= lane->connector_info.bidirectional == PERCEPT_BIDIRECTIONAL_PROMPT;
+	assembly->leads |= assembly->prefix || lane->connector_info.leads;
 	return 0;
 }
 

@@ -47,7 +47,8 @@ struct assembly {
 	uint32_t max_sequences;
 	uint32_t context; /* rows of one sequence */
 	const struct lane *fusion; /* the one whose connector works inside the decoder's layers; NULL: none does */
-	int prefix;       /* a prompt sees itself both ways: media, the token that texts begin with, text */
+	int leads;        /* media stand in front of the token that texts begin with, and that in front of all text */
+	int prefix;       /* and a prompt sees itself both ways */
 	struct text text;
 	struct pulses *pulses; /* where calls are watched; borrowed, NULL: nowhere */
 };

@@ -55,7 +55,9 @@ static void open_run(struct worker_job *job)
 	}
 	call.stopped = open_stopped;
 	call.arg = engine;
-	if (assembly_open(&engine->assembly, params, engine->program, &call, error) == 0) {
+	if (features_open(&engine->features, wire_param_string(params, "features", "auto"),
+			  (uint64_t)wire_param_number(params, "features_bytes", 0), error) == 0 &&
+	    assembly_open(&engine->assembly, params, engine->program, &call, error) == 0) {
 		engine->assembly.pulses = &engine->pulses;
 		/* Who has no decoder makes embeddings only. */
 		if (engine->assembly.decoder)
@@ -131,6 +133,7 @@ void engine_open_fini(struct engine *engine)
 	/* A failed assembly_open() left nothing. */
 	if (engine->assembly.parts)
 		assembly_close(&engine->assembly);
+	features_close(&engine->features);
 	nn_pool_free(engine->decode_pool);
 	nn_pool_free(engine->encode_pool);
 	wire_error_fini(&engine->opening_error);

@@ -6,6 +6,7 @@
 
 #include "daemon/engine/assembly.h"
 #include "daemon/engine/cache.h"
+#include "daemon/engine/features.h"
 #include "daemon/engine/request.h"
 
 struct scheduler;
@@ -57,6 +58,7 @@ struct engine {
 	unsigned running;
 	unsigned scanning; /* jobs of scan_worker */
 	struct cache cache;
+	struct features_store features;
 	struct {
 		uint64_t count;
 		double seconds;

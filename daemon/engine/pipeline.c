@@ -179,6 +179,13 @@ static void pipeline_features_run(struct worker_job *job)
 
 static void pipeline_mapped(struct request *request);
 
+/* What was taken over from another assistant is no encode. */
+static void pipeline_count_encode(struct request *request)
+{
+	if (!request->items[request->next_item].cached)
+		engine_count(request->engine, STAGE_ENCODE, request->times.encode_item);
+}
+
 static void pipeline_next_item(struct request *request)
 {
 	stage_media_end(&request->items[request->next_item]);
@@ -221,7 +228,7 @@ static void pipeline_encoded(struct request *request)
 		cache_fill(&engine->cache, entry, &request->made);
 	else
 		cache_abandon(&engine->cache, entry);
-	engine_count(engine, STAGE_ENCODE, request->times.encode_item);
+	pipeline_count_encode(request);
 	engine_count(engine, STAGE_CONNECT, request->times.connect_item);
 	/* Whoever wakes may end and release: this request's own hold keeps the entry. */
 	pipeline_wake(engine, entry);
@@ -256,7 +263,7 @@ static void pipeline_looked(struct request *request)
 {
 	struct item *item = &request->items[request->next_item];
 
-	engine_count(request->engine, STAGE_ENCODE, request->times.encode_item);
+	pipeline_count_encode(request);
 	if (!pipeline_is_over(request)) {
 		item->entry = cache_private(&request->made);
 		if (!item->entry)
@@ -270,7 +277,7 @@ static void pipeline_looked(struct request *request)
 
 static void pipeline_featured(struct request *request)
 {
-	engine_count(request->engine, STAGE_ENCODE, request->times.encode_item);
+	pipeline_count_encode(request);
 	engine_finish(request);
 }
 

@@ -148,7 +148,7 @@ static int prompt_build_plain(struct prompt *prompt, const struct assembly *asse
 			      int raw, struct wire_error *error)
 {
 	const cJSON *input = wire_member(params, "input"), *message;
-	struct prompt_text text = {.last = assembly->prefix && !raw};
+	struct prompt_text text = {.last = assembly->leads && !raw};
 	int32_t item = 0;
 	int r = 0, first = 1;
 	char *instructions = prompt_instructions(assembly, params, raw);
@@ -168,7 +168,7 @@ static int prompt_build_plain(struct prompt *prompt, const struct assembly *asse
 		if (r)
 			break;
 	}
-	if (text.last)
+	if (assembly->prefix && !raw)
 		prompt_text_add(&text, "\n");
 	if (r == 0)
 		return prompt_text_flush(prompt, assembly, call, &text, error);
@@ -214,7 +214,7 @@ int prompt_build(struct prompt *prompt, const struct assembly *assembly, struct 
 					    : prompt_build_chat(prompt, assembly, call, params, n_items, error);
 
 	if (r == 0)
-		r = prompt_add_start(prompt, assembly->text.start, assembly->prefix, error);
+		r = prompt_add_start(prompt, assembly->text.start, assembly->leads, error);
 	if (r == 0 && prompt->n == 0)
 		r = wire_error_path(error, "input", "is empty: there is nothing to answer");
 	return r;

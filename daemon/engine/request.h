@@ -35,6 +35,7 @@ struct item {
 	size_t lane;
 	int fd;                     /* owned; -1 once closed */
 	char key[NN_DIGEST_HEX];    /* names content, preprocessing, encoder and connector */
+	char features_key[NN_DIGEST_HEX]; /* the same without the connector */
 	struct cache_entry *entry;  /* held; NULL until its embeddings are known */
 	int cached;                 /* they came from the cache */
 	uint32_t first, rows;       /* of the prompt that it takes */

@@ -18,19 +18,30 @@ static int stage_encode_item(struct request *request, struct item *item, struct 
 			     struct wire_error *error)
 {
 	const struct lane *lane = stage_lane(request, item);
+	struct wire_error ignored = {0};
 	double start = clock_now_ms();
 
 	request->stage = "encode";
 	engine_progress(request, "encode", (int)request->next_item, 0, 0);
-	*features = (struct percept_features){.size = sizeof(*features), .layout.size = sizeof(features->layout)};
 	call_reset(call, lane->encoder->plugin.api->name);
+	/* Who looks sees the work itself. */
+	if (!call->observe && features_load(&request->engine->features, item->features_key, &call->base, features) == 0 &&
+	    embeddings_check_features(call, lane, features, &ignored) == 0) {
+		item->cached = 1;
+		return 0;
+	}
+	wire_error_fini(&ignored);
+	*features = (struct percept_features){.size = sizeof(*features), .layout.size = sizeof(features->layout)};
 	int r = lane->encoder_ops->encode(&call->base, lane->encoder->instance, &item->media, features);
 
 	request->times.encode_item = clock_now_ms() - start;
 	request->times.encode += request->times.encode_item;
 	if (r)
 		return call_failed(call, r, "encode the media item", error) ? error->code : -ECANCELED;
-	return embeddings_check_features(call, lane, features, error);
+	r = embeddings_check_features(call, lane, features, error);
+	if (r == 0)
+		features_save(&request->engine->features, item->features_key, features);
+	return r;
 }
 
 /* What stays of the layout when the encoder's memory is gone. */

@@ -21,33 +21,49 @@ static size_t stage_media_bytes(const struct percept_media *media)
 	return bytes;
 }
 
+struct stage_field {
+	const void *data;
+	size_t bytes;
+};
+
+static struct stage_field stage_text(const char *text)
+{
+	return (struct stage_field){text ? text : "", text ? strlen(text) : 0};
+}
+
+static int stage_digest(const struct stage_field *fields, size_t n, char hex[NN_DIGEST_HEX])
+{
+	struct nn_digest *digest = nn_digest_new();
+
+	for (size_t i = 0; digest && i < n; i++)
+		nn_digest_field(digest, fields[i].data, fields[i].bytes);
+	const int r = digest ? nn_digest_end(digest, hex) : -ENOMEM;
+
+	nn_digest_free(digest);
+	return r;
+}
+
 static const char *stage_part_name(const struct part *part)
 {
 	return part ? part->plugin.api->name : NULL;
 }
 
-/* What else than the pixels decides what comes of them. */
+/* Names the item by what its features come from, and by that and what becomes of them. */
 static int stage_media_name(struct request *request, struct item *item)
 {
 	const struct percept_media *m = &item->media;
 	const struct lane *lane = &request->engine->assembly.lanes[item->lane];
 	const uint64_t numbers[] = {m->modality, m->format, m->frames, m->width, m->height, m->channels, m->detail, m->max_tokens,
 				    m->samples, (uint64_t)(m->rate_hz * 1000)};
-	const char *texts[] = {stage_part_name(lane->encoder), lane->encoder_info.identity, stage_part_name(lane->connector),
-			       lane->connector_info.identity, lane->connector_info.needs_text ? request->instruction : NULL,
-			       stage_part_name(lane->expert), lane->expert_info.identity, lane->expert ? lane->expert->template : NULL};
-	struct nn_digest *digest = nn_digest_new();
+	const struct stage_field first[] = {{numbers, sizeof(numbers)}, stage_text(stage_part_name(lane->encoder)),
+					    stage_text(lane->encoder_info.identity), {m->data, m->bytes}};
+	const int r = stage_digest(first, sizeof(first) / sizeof(first[0]), item->features_key);
+	const struct stage_field second[] = {
+		stage_text(item->features_key), stage_text(stage_part_name(lane->connector)), stage_text(lane->connector_info.identity),
+		stage_text(lane->connector_info.needs_text ? request->instruction : NULL), stage_text(stage_part_name(lane->expert)),
+		stage_text(lane->expert_info.identity), stage_text(lane->expert ? lane->expert->template : NULL)};
 
-	if (!digest)
-		return -ENOMEM;
-	nn_digest_field(digest, numbers, sizeof(numbers));
-	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-		nn_digest_field(digest, texts[i] ? texts[i] : "", texts[i] ? strlen(texts[i]) : 0);
-	nn_digest_field(digest, m->data, m->bytes);
-	int r = nn_digest_end(digest, item->key);
-
-	nn_digest_free(digest);
-	return r;
+	return r ? r : stage_digest(second, sizeof(second) / sizeof(second[0]), item->key);
 }
 
 int stage_media(struct request *request, struct item *item, struct call *call, struct wire_error *error)

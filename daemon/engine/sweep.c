@@ -23,7 +23,6 @@ struct sweep_told {
 	char text[512];
 	struct lane lane;
 	struct percept_decoder_info decoder;
-	int prefix;
 };
 
 /* A candidate. */
@@ -109,7 +108,6 @@ static void sweep_child(const struct sweep *sweep, const struct sweep_part *p, i
 		if (assembly.lanes[i].encoder || assembly.lanes[i].connector)
 			told.lane = assembly.lanes[i];
 	told.decoder = assembly.info;
-	told.prefix = assembly.prefix;
 	_exit(write(to, &told, sizeof(told)) == (ssize_t)sizeof(told) ? 0 : 1);
 }
 

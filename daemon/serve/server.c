@@ -13,6 +13,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/serve/reload.h"
+#include "daemon/serve/shared.h"
 #include "sdk/wire/place.h"
 
 enum { SERVER_EXIT_MS = 5000, SERVER_FLUSH_MS = 1000 };
@@ -118,6 +119,7 @@ int server_start(struct server *server, uv_loop_t *loop, const char *config, con
 		settings_fini(&server->settings);
 		return error->code;
 	}
+	shared_begin(server->listener.path);
 	err = server_accept_start(server);
 	if (err)
 		return wire_error_set(error, WIRE_INTERNAL, "Cannot watch the socket: %s.", strerror(-err));
@@ -174,8 +176,9 @@ void server_drain(struct server *server, const char *why)
 void server_fini(struct server *server)
 {
 	server_accept_stop(server);
-	listen_close(&server->listener);
 	assist_fini(&server->assist);
+	shared_end(server->listener.path);
+	listen_close(&server->listener);
 	for (size_t i = 0; i < 3; i++)
 		uv_close((uv_handle_t *)&server->signals[i], NULL);
 	uv_close((uv_handle_t *)&server->watchdog_timer, NULL);

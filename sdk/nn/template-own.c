@@ -21,12 +21,18 @@
 	" " answer "{% elif message.role == 'assistant' %} " WORDS("message") "{{ '\\n' }}"                                    \
 	"{% else %}" WORDS("message") "{{ '\\n' }}{% endif %}{% endfor %}"
 
+/* BLIP-2's conversations, as its paper and its examples have them: the picture in front of all, then questions and answers. */
+#define BLIP2                                                                                                                  \
+	PICTURES "{{ bos_token }}{% for message in messages %}{% if message.role == 'user' %}Question: " WORDS("message")      \
+	" Answer:{% elif message.role == 'assistant' %} " WORDS("message") ". {% else %}" WORDS("message") " {% endif %}{% endfor %}"
+
 /* By model_type and config.json's "template_version"; a model's first row is for any other. */
 static const struct {
 	const char *type, *version, *source;
 } own[] = {
 	{ "cogvlm", "chat", COGVLM("Answer:") },
 	{ "cogvlm", "vqa", COGVLM("Short answer:") },
+	{ "blip-2", "", BLIP2 },
 	{ "cogvlm", "base", "{{ bos_token }}" PICTURES "{% set last = messages[-1] %}" WORDS("last") },
 };
 

@@ -1,5 +1,5 @@
 """picture.py - PNG pictures of coloured shapes, for tests that need many of them."""
-import struct, zlib
+import json, struct, zlib
 
 COLOURS = {"red": (220, 40, 40), "green": (40, 170, 60), "blue": (40, 80, 220), "yellow": (240, 210, 40), "purple": (140, 50, 170),
            "orange": (245, 140, 30), "black": (20, 20, 20), "gray": (128, 128, 128)}
@@ -28,3 +28,15 @@ def shape(colour, kind, side=64, x=32, y=32, radius=16, ground=(250, 250, 245)):
     ink = COLOURS[colour]
     return png(side, side, lambda a, b: ink if max(abs(a + 0.5 - x), abs(b + 0.5 - y)) <= radius and
                inside(kind, (a + 0.5 - x) / radius, (b + 0.5 - y) / radius) else ground)
+
+
+def words(folder):
+    """Lets a checkpoint that came without one have a tokenizer: bytes are its tokens, behind four special ones."""
+    vocab = {c: 4 + i for i, c in enumerate("abcdefghijklmnopqrstuvwxyz")}
+    special = [{"id": i, "content": c, "special": True, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+               for i, c in enumerate(("<unk>", "<s>", "</s>", "<pad>"))]
+    (folder / "tokenizer.json").write_text(json.dumps({
+        "version": "1.0", "added_tokens": special, "normalizer": {"type": "Lowercase"}, "pre_tokenizer": {"type": "ByteLevel",
+        "add_prefix_space": False, "use_regex": True}, "decoder": {"type": "ByteLevel"}, "post_processor": None,
+        "model": {"type": "BPE", "unk_token": "<unk>", "vocab": {"<unk>": 0, "<s>": 1, "</s>": 2, "<pad>": 3, **vocab}, "merges": []}}))
+    (folder / "tokenizer_config.json").write_text("{}")

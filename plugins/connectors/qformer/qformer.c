@@ -38,7 +38,7 @@ static int qformer_info(void *connector, struct percept_connector_info *info)
 	*info = (struct percept_connector_info){
 		.size = sizeof(*info), .in_dim = q->in_dim, .out_dim = q->out_dim, .needs_text = q->context != 0,
 		.max_rows = q->window ? 0 : q->n_queries, .position_components = 1, .identity = q->identity,
-		.weight_bytes = q->weight_bytes,
+		.weight_bytes = q->weight_bytes, .leads = !q->window,
 	};
 	return 0;
 }

@@ -298,6 +298,8 @@ struct percept_connector_info {
 	uint32_t n_extra;     /* feature maps besides the first that it takes: the encoder must give as many */
 	const char *identity;
 	uint64_t weight_bytes;
+	uint32_t leads;       /* 1: items stand in front of all text, and of the token that texts begin with (BLIP-2) */
+	uint32_t reserved;
 };
 
 struct percept_connector {
