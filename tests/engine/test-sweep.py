@@ -35,7 +35,9 @@ def combinations():
     t.ok("crashes while it opens" in parts[("aborts", True)]["reason"], "one that crashes is told so, and the rest goes on", parts)
     rows = {which(result, r): r for r in result["assemblies"]}
     t.ok(rows[("clip", "mlp", "causal")]["fits"], "what a bundle holds fits together", rows)
-    t.ok(len(rows) == len(result["assemblies"]) and len(rows) == 3 * 2 * 2, "every combination is there once", list(rows))
+    opened = [sum(p["opens"] and p["role"].endswith(kind) for p in result["parts"]) for kind in ("encoder", "connector", "decoder")]
+    t.ok(len(rows) == len(result["assemblies"]) == opened[0] * opened[1] * opened[2] and opened[0] >= 3 and opened[1:] == [2, 2],
+         "every combination is there once", list(rows))
     no = rows[("colours", "mlp", "causal")]
     t.ok(not no["fits"] and "3 values" in no["reason"] and "128" in no["reason"], "features of another width do not fit", no)
     no = rows[("colours", "tint", "causal")]
@@ -48,7 +50,7 @@ def tables(text):
     shown = run(text=text).stdout
     t.ok("WHY NOT" in shown and "clip (tiny-llava)" in shown, "a table says the same", shown)
     only = run("--fits", text=text).stdout.splitlines()
-    t.ok(len(only) == 2 and only[1].split()[0] == "image", "--fits shows what fits alone", only)
+    t.ok(len(only) >= 2 and all(" mlp " in line and " causal " in line for line in only[1:]), "--fits shows what fits alone", only)
     bad = run(text="[assistant default]\nmodel = %s/nothing\n" % folder)
     t.ok(bad.returncode == 1 and "check.conf:2" in bad.stderr, "a mistake in the file is named with its line", bad.stderr)
 
