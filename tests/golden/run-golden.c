@@ -22,6 +22,7 @@ static const struct {
 	{ "blip_2_vision_model", case_clip_vision },
 	{ "instructblip_vision_model", case_clip_vision },
 	{ "convnext", case_convnext },
+	{ "convnextv2", case_convnext },
 	{ "siglip2", case_siglip2 },
 	{ "siglip2_vision_model", case_siglip2 },
 	{ "open_clip", case_openclip },

@@ -21,6 +21,7 @@ static void opens_what_is_whole(void **state)
 		{ "eva", "vis_openclip_eva02", "open_clip_config.json", NULL, NULL },
 		{ "openclip", "vis_openclip_vit_quickgelu", "open_clip_config.json", NULL, NULL },
 		{ "convnext", "vis_convnext", "config.json", NULL, NULL },
+		{ "convnext", "vis_convnextv2", "config.json", NULL, NULL },
 	};
 
 	for (size_t i = 0; i < sizeof(whole) / sizeof(whole[0]); i++) {

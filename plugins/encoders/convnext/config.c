@@ -7,6 +7,7 @@
 #include "plugins/encoders/convnext/convnext.h"
 
 #define BASE "\"depths\":[3,3,27,3],"
+#define V2 "\"use_grn\":true,\"ls_init_value\":null,"
 
 /* timm's models by name, with the arguments that its functions give. */
 static const char *const convnext_known[][2] = {
@@ -21,6 +22,15 @@ static const char *const convnext_known[][2] = {
 	{ "convnext_femto", "{\"depths\":[2,2,6,2],\"dims\":[48,96,192,384]}" },
 	{ "convnext_pico", "{\"depths\":[2,2,6,2],\"dims\":[64,128,256,512]}" },
 	{ "convnext_nano", "{\"depths\":[2,2,8,2],\"dims\":[80,160,320,640]}" },
+	{ "convnextv2_atto", "{" V2 "\"depths\":[2,2,6,2],\"dims\":[40,80,160,320]}" },
+	{ "convnextv2_femto", "{" V2 "\"depths\":[2,2,6,2],\"dims\":[48,96,192,384]}" },
+	{ "convnextv2_pico", "{" V2 "\"depths\":[2,2,6,2],\"dims\":[64,128,256,512]}" },
+	{ "convnextv2_nano", "{" V2 "\"depths\":[2,2,8,2],\"dims\":[80,160,320,640]}" },
+	{ "convnextv2_tiny", "{" V2 "\"depths\":[3,3,9,3],\"dims\":[96,192,384,768]}" },
+	{ "convnextv2_small", "{" V2 BASE "\"dims\":[96,192,384,768]}" },
+	{ "convnextv2_base", "{" V2 BASE "\"dims\":[128,256,512,1024]}" },
+	{ "convnextv2_large", "{" V2 BASE "\"dims\":[192,384,768,1536]}" },
+	{ "convnextv2_huge", "{" V2 BASE "\"dims\":[352,704,1408,2816]}" },
 	{ NULL, NULL },
 };
 
@@ -34,8 +44,6 @@ static int convnext_unknown(const cJSON *args, struct nn_error *error)
 		return nn_fail(error, -ENOTSUP, "config.json: \"stem_type\" is not supported but as \"patch\".");
 	if (strncmp(norm, "layernorm", 9))
 		return nn_fail(error, -ENOTSUP, "config.json: the norm_layer \"%.64s\" is not supported.", norm);
-	if (nn_config_bool(args, "use_grn", 0, error))
-		return nn_fail(error, -ENOTSUP, "config.json: \"use_grn\" (ConvNeXt V2) is not supported.");
 	if (nn_config_int(args, "output_stride", 32, 1, 64, error) != 32 || !nn_config_bool(args, "conv_bias", 1, error))
 		return nn_fail(error, -ENOTSUP, "config.json: \"output_stride\" must be 32, and \"conv_bias\" true.");
 	if (kernel && !(cJSON_IsNumber(kernel) && kernel->valuedouble == CONVNEXT_SIDE))
@@ -72,6 +80,7 @@ cJSON *convnext_translate(struct nn_checkpoint *cp, struct nn_error *error)
 		cJSON_AddNumberToObject(made, "layer_norm_eps", eps);
 		cJSON_AddNumberToObject(made, "layer_scale_init_value", scale && cJSON_IsNull(scale) ? 0 : 1);
 		cJSON_AddBoolToObject(made, "timm", 1);
+		cJSON_AddBoolToObject(made, "use_grn", nn_config_bool(args, "use_grn", 0, error));
 		if (foreign_openclip(root))
 			foreign_openclip_rest(made, root, error);
 		else
@@ -123,6 +132,11 @@ int convnext_configure(struct convnext *k, const cJSON *root, struct nn_error *e
 	k->eps = (float)nn_config_real(config, "norm_eps", 1e-6, error);
 	k->last_eps = (float)nn_config_real(config, "layer_norm_eps", 1e-12, error);
 	k->scaled = nn_config_real(config, "layer_scale_init_value", 1e-6, error) > 0;
+	k->responses = nn_config_bool(config, "use_grn", 0, error);
+	if (!strcmp(nn_config_string(config, "model_type", ""), "convnextv2")) {
+		k->responses = 1;
+		k->scaled = 0;
+	}
 	k->own_norm = nn_config_bool(config, "head_norm_first", 0, error);
 	if (!error->code && (nn_config_int(config, "num_stages", CONVNEXT_STAGES, 1, 64, error) != CONVNEXT_STAGES ||
 			     nn_config_int(config, "num_channels", 3, 1, 1024, error) != 3))

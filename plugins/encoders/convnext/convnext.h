@@ -10,6 +10,7 @@ struct convnext_block {
 	const float *dw, *dw_bias;   /* (7 * 7, dim), [dim] */
 	struct norm norm;
 	struct affine fc1, fc2;
+	struct norm grn;             /* [4 * dim]; w NULL: none */
 	const float *scale;          /* [dim]; NULL: none */
 };
 
@@ -23,7 +24,7 @@ struct convnext_stage {
 /* What tensors are called, in Hugging Face's files and in timm's. */
 struct convnext_names {
 	const char *stem, *stem_norm, *down_norm, *down, *block; /* %u: stage; then the block */
-	const char *dw, *norm, *fc1, *fc2, *scale, *last;
+	const char *dw, *norm, *fc1, *fc2, *grn, *scale, *last;
 };
 
 struct convnext {
@@ -34,7 +35,8 @@ struct convnext {
 	uint32_t patch, layer;       /* layer: the hidden state that is the feature, 0 the stem's, 4 the last stage's */
 	float eps, last_eps;
 	enum nn_activation activation;
-	int scaled, own_norm;        /* own_norm: the norm is in front of pooling */
+	int scaled, responses;       /* responses: global response normalisation */
+	int own_norm;                /* the norm is in front of pooling */
 	const struct convnext_names *names;
 	struct norm last;
 	struct head head;

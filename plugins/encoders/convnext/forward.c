@@ -1,5 +1,6 @@
-/* forward.c - ConvNeXt (Liu 2022): a map of pixels is (rows * cols, channels) throughout. */
+/* forward.c - ConvNeXt (Liu 2022) and its second version (Woo 2023): a map of pixels is (rows * cols, channels) throughout. */
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -27,7 +28,27 @@ static void convnext_scale(struct nn_tensor x, const float *scale)
 			x.data[i * x.stride + j] *= scale[j];
 }
 
-/* x += scale * fc2(act(fc1(norm(depthwise x)))) */
+/* Global response normalisation: x += w (x n) + b, n = |x| of a channel over all pixels by the mean of those. (Woo 2023, section 4) */
+static void convnext_responses(struct nn *c, struct nn_tensor x, const struct norm *grn)
+{
+	double *n = grn->w && x.data ? nn_memory(c, x.cols, sizeof(*n)) : NULL, mean = 0;
+
+	for (size_t j = 0; n && j < x.cols; j++) {
+		n[j] = 0;
+		for (size_t i = 0; i < x.rows; i++)
+			n[j] += (double)x.data[i * x.stride + j] * x.data[i * x.stride + j];
+		n[j] = sqrt(n[j]);
+		mean += n[j] / (double)x.cols;
+	}
+	for (size_t i = 0; n && i < x.rows; i++)
+		for (size_t j = 0; j < x.cols; j++) {
+			float *at = &x.data[i * x.stride + j];
+
+			*at += grn->w[j] * (*at * (float)(n[j] / (mean + 1e-6))) + grn->b[j];
+		}
+}
+
+/* x += scale * fc2(responses(act(fc1(norm(depthwise x))))) */
 static void convnext_block(struct nn *c, const struct convnext *k, const struct convnext_block *b, const struct map *m)
 {
 	const struct nn_arena_mark mark = nn_arena_mark(c->arena);
@@ -35,6 +56,7 @@ static void convnext_block(struct nn *c, const struct convnext *k, const struct 
 
 	y = nn_gemm(c, nn_layer_norm(c, y, b->norm.w, b->norm.b, k->eps), b->fc1.w, b->fc1.b);
 	nn_activate(c, y, k->activation);
+	convnext_responses(c, y, &b->grn);
 	y = nn_gemm(c, y, b->fc2.w, b->fc2.b);
 	convnext_scale(y, b->scale);
 	nn_add_to(c, m->x, y);

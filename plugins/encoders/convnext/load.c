@@ -13,11 +13,11 @@ static const char *const convnext_prefixes[] = {
 static const struct convnext_names convnext_hf = {
 	.stem = "embeddings.patch_embeddings", .stem_norm = "embeddings.layernorm", .down_norm = "encoder.stages.%u.downsampling_layer.0",
 	.down = "encoder.stages.%u.downsampling_layer.1", .block = "encoder.stages.%u.layers.%u.", .dw = "dwconv", .norm = "layernorm",
-	.fc1 = "pwconv1", .fc2 = "pwconv2", .scale = "layer_scale_parameter", .last = "layernorm",
+	.fc1 = "pwconv1", .fc2 = "pwconv2", .grn = "grn", .scale = "layer_scale_parameter", .last = "layernorm",
 };
 static const struct convnext_names convnext_timm = {
 	.stem = "stem.0", .stem_norm = "stem.1", .down_norm = "stages.%u.downsample.0", .down = "stages.%u.downsample.1",
-	.block = "stages.%u.blocks.%u.", .dw = "conv_dw", .norm = "norm", .fc1 = "mlp.fc1", .fc2 = "mlp.fc2", .scale = "gamma",
+	.block = "stages.%u.blocks.%u.", .dw = "conv_dw", .norm = "norm", .fc1 = "mlp.fc1", .fc2 = "mlp.fc2", .grn = "mlp.grn", .scale = "gamma",
 	.last = "head.norm",
 };
 
@@ -107,6 +107,8 @@ static void convnext_load_block(struct convnext *k, struct nn_loader *l, uint32_
 	b->norm = convnext_norm(k, l, d, convnext_name(k, stage, i, m->norm, full));
 	b->fc1 = convnext_affine(k, l, 4 * d, d, convnext_name(k, stage, i, m->fc1, full));
 	b->fc2 = convnext_affine(k, l, d, 4 * d, convnext_name(k, stage, i, m->fc2, full));
+	if (k->responses)
+		b->grn = convnext_norm(k, l, 4 * d, convnext_name(k, stage, i, m->grn, full));
 	b->scale = k->scaled ? nn_load_vector(l, d, "%s", convnext_name(k, stage, i, m->scale, full)) : NULL;
 }
 
