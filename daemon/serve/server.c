@@ -119,6 +119,8 @@ int server_start(struct server *server, uv_loop_t *loop, const char *config, con
 		settings_fini(&server->settings);
 		return error->code;
 	}
+	/* Parts of its assistants may ask the daemon they are of. */
+	setenv("PERCEPT_SOCKET", server->listener.path, 1);
 	shared_begin(server->listener.path);
 	err = server_accept_start(server);
 	if (err)

@@ -20,6 +20,8 @@ struct client_call {
 	int deaf;                            /* the peer takes no more bytes: read what it still says */
 };
 
+enum { CALL_ASK_MS = 10 };
+
 static const char out_of_memory[] = "Memory is out: the call was given up.";
 
 static int64_t call_now_ms(void)
@@ -202,12 +204,17 @@ static void call_wait(struct percept_connection *c, struct client_call *call)
 		p[1].fd = c->wake;
 		p[2].fd = c->cancel_on;
 	}
+	const int asks = call->events->stopped && !call->cancelled;
 	int64_t left = call->until_ms ? call->until_ms - call_now_ms() : -1;
 	if (call->until_ms && left <= 0) {
 		call_end(call, client_fail(call->error, -ETIMEDOUT, "The daemon did not answer in time."));
 		return;
 	}
+	if (asks && (left < 0 || left > CALL_ASK_MS))
+		left = CALL_ASK_MS;
 	int r = poll(p, 3, left > INT32_MAX ? INT32_MAX : (int)left);
+	if (asks && call->events->stopped(call->events->arg))
+		call_ask_to_cancel(c, call);
 	if (r < 0 && errno != EINTR)
 		call_end(call, client_fail(call->error, -errno, "Waiting for the answer failed: %s.", strerror(errno)));
 	if (r <= 0)

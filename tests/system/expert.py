@@ -40,6 +40,14 @@ image.expert = hue template="(left and right: {{text}})\\n"
 [assistant plain]
 decoder = echo
 image.expert = hue
+[assistant asks]
+decoder = echo
+image.expert = caption assistant=sees prompt="Describe the picture." tokens=12
+[assistant asks_nobody]
+decoder = echo
+image.expert = caption assistant=nobody
+[assistant sees]
+model = {TINY}
 [assistant both]
 model = {TINY}
 image.expert = hue template="{{text}}"
@@ -106,13 +114,43 @@ def both():
     assert media["tokens"] - alone["usage"]["media"][0]["tokens"] == result["usage"]["input_tokens"] - alone["usage"]["input_tokens"]
 
 
+def asks():
+    """another assistant captions: what it answers enters the prompt; one that is not there, or fails, is told in a sentence"""
+    client = daemon.client()
+    picture = (E2E / "00_easyvqa.png").read_bytes()
+    seen = ask(client, picture, "Describe the picture.", "sees", max_output_tokens=12)["output_text"]
+    result = ask(client, picture, "?", "asks")
+    assert seen and result["output_text"] == seen + "\n?", (seen, result)
+    assert result["usage"]["media"][0]["via"] == "expert", result
+    odd = png(33, 17, lambda x, y: (x * 7, y * 15, 100))
+    assert ask(client, odd, "?", "asks")["output_text"] == ask(client, odd, "Describe the picture.", "sees", max_output_tokens=12)["output_text"] + "\n?"
+    content = [{"type": "input_image", "bin": [0, len(picture)]}]
+    answer = client.answer(client.send("response.create", {"assistant": "asks_nobody", "input": [{"type": "message", "role": "user",
+                                       "content": content}]}, tail=picture))
+    assert answer["error"]["code"] == -32010 and "nobody" in answer["error"]["message"], answer
+
+
+def asks_cancelled():
+    """a caption that is cancelled cancels the question to the other assistant"""
+    client = daemon.client()
+    pictures = [png(64, 64, lambda x, y, k=k: (k * 5, x, y)) for k in range(24)]
+    content = [{"type": "input_image", "bin": [sum(map(len, pictures[:k])), len(p)]} for k, p in enumerate(pictures)]
+    ident = client.send("response.create", {"assistant": "asks", "input": [{"type": "message", "role": "user", "content": content}]},
+                        tail=b"".join(pictures))
+    client.send("response.cancel", {"request_id": ident})
+    answer = client.answer(ident)
+    assert answer["result"]["status"] == "cancelled", answer
+    assert "result" in client.call("ping")
+
+
 def refused():
     """a template without a place for the text, vectors of what only an expert sees, and a wrong kind are refused in a sentence"""
     client = daemon.client()
     answer = client.answer(client.send("embedding.create", {"input": [{"type": "message", "role": "user", "content": [
         {"type": "input_image", "bin": [0, len(RED_BLUE)]}]}], "space": "encoder"}, tail=RED_BLUE))
     assert answer["error"]["code"] == -32602, answer
-    for line, what in (('image.expert = hue template="no place"', "{text}"), ("audio.expert = hue", "audio"),
+    for line, what in (("image.expert = caption assistant=default", "itself"), (f"image.expert = caption assistant=x model={TINY}", "leave one"),
+                       ("image.expert = caption", "assistant = NAME"), ('image.expert = hue template="no place"', "{text}"), ("audio.expert = hue", "audio"),
                        ("image.expert = colours", "expert"), ("image.encoder = hue", "encoder")):
         config = pathlib.Path(folder.name) / "bad.conf"
         config.write_text(f"[assistant default]\ndecoder = echo\n{line}\n")
@@ -132,6 +170,6 @@ def reading():
 
 
 try:
-    run([template, cached, counted, both, refused] + ([reading] if OCR else []))
+    run([template, cached, counted, both, asks, asks_cancelled, refused] + ([reading] if OCR else []))
 finally:
     daemon.stop()

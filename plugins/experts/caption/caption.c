@@ -1,10 +1,12 @@
-/* caption.c - an expert that says in a sentence what a picture shows: BLIP's captioning checkpoints. */
+/* caption.c - an expert that says in a sentence what a picture shows: BLIP's captioning checkpoints, or another assistant. */
 #include "plugins/experts/caption/caption.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "sdk/nn/digest.h"
 
 const struct clip_kind clip_kind = {
 	.name = "caption", .class_token = 1, .last = 1, .pool = POOL_NONE, .names = &blip_names, .patch = 16,
@@ -15,6 +17,9 @@ static void caption_close(void *expert)
 {
 	struct caption *k = expert;
 
+	free(k->ask.assistant);
+	free(k->ask.prompt);
+	free(k->ask.socket);
 	words_fini(&k->words);
 	decoder_fini(&k->decoder);
 	tower_fini(&k->vision.tower);
@@ -39,18 +44,65 @@ static int caption_load(struct caption *k, const char *model, struct nn_error *e
 	return words_open(&k->words, model, error);
 }
 
+static char *caption_text(const struct percept_open *open, const char *name)
+{
+	const struct percept_value *v = percept_option(open, name);
+
+	return v && v->string && v->string[0] ? strdup(v->string) : NULL;
+}
+
+/* Another assistant captions. 0 or -errno. */
+static int caption_ask(struct percept_call *call, struct caption *k, const struct percept_open *open)
+{
+	struct nn_digest *digest = nn_digest_new();
+	char hex[NN_DIGEST_HEX];
+
+	k->ask.prompt = caption_text(open, "prompt");
+	k->ask.socket = caption_text(open, "socket");
+	k->ask.most = k->most;
+	if (open->model)
+		percept_fail(call, -EINVAL, "The caption expert has a model and an assistant to ask: leave one away.");
+	else if (open->assistant && !strcmp(open->assistant, k->ask.assistant))
+		percept_fail(call, -EINVAL, "Assistant %s cannot ask itself what a picture shows: name another one.", open->assistant);
+	else if (!digest || !k->ask.prompt)
+		return percept_fail(call, -ENOMEM, "Memory is out.");
+	else {
+		nn_digest_field(digest, k->ask.assistant, strlen(k->ask.assistant));
+		nn_digest_field(digest, k->ask.prompt, strlen(k->ask.prompt));
+		const int r = nn_digest_end(digest, hex);
+
+		nn_digest_free(digest);
+		snprintf(k->identity, sizeof(k->identity), "caption-1-asks-%.32s-%u", r ? "" : hex, k->most);
+		return r ? percept_fail(call, r, "The question cannot be named.") : 0;
+	}
+	nn_digest_free(digest);
+	return -EINVAL;
+}
+
 static int caption_open(struct percept_call *call, const struct percept_open *open, void **expert)
 {
 	const struct percept_value *most = percept_option(open, "tokens");
 	struct nn_error error = { 0 };
-	struct caption *k = open->model ? calloc(1, sizeof(*k)) : NULL;
+	char *assistant = caption_text(open, "assistant");
+	struct caption *k = open->model || assistant ? calloc(1, sizeof(*k)) : NULL;
 
-	if (!open->model)
-		return percept_fail(call, -EINVAL, "The caption expert needs a model: name a directory with config.json and "
-				    "model.safetensors of BLIP.");
-	if (!k)
+	if (!open->model && !assistant)
+		return percept_fail(call, -EINVAL, "The caption expert needs a model, a directory with config.json and "
+				    "model.safetensors of BLIP, or assistant = NAME, another assistant that it asks.");
+	if (!k) {
+		free(assistant);
 		return percept_fail(call, -ENOMEM, "Memory is out.");
-	k->most = most ? (uint32_t)most->integer : 19;
+	}
+	k->most = most ? (uint32_t)most->integer : assistant ? 64 : 19;
+	k->ask.assistant = assistant;
+	const int r = assistant ? caption_ask(call, k, open) : 0;
+
+	if (assistant) {
+		if (r)
+			caption_close(k);
+		*expert = r ? NULL : k;
+		return r;
+	}
 	if (caption_load(k, open->model, &error)) {
 		caption_close(k);
 		return percept_fail(call, error.code, "%s", error.text);
@@ -92,6 +144,9 @@ static int caption_read(struct percept_call *call, void *expert, const struct pe
 			struct percept_expert_result *result)
 {
 	const struct caption *k = expert;
+
+	if (k->ask.assistant)
+		return ask_read(call, &k->ask, media, result);
 	struct percept_features features = { .size = sizeof(features) };
 	int r = vision_encode(call, &k->vision, media, &features);
 	struct nn_arena *arena = r ? NULL : nn_arena_new(0);
@@ -108,14 +163,17 @@ static int caption_read(struct percept_call *call, void *expert, const struct pe
 }
 
 static const struct percept_option options[] = {
-	{ .name = "tokens", .type = PERCEPT_OPTION_INT, .fallback = "19", .min = 1, .max = CAPTION_TOKENS,
-	  .help = "tokens of a caption, at most" },
+	{ .name = "tokens", .type = PERCEPT_OPTION_INT, .min = 1, .max = CAPTION_TOKENS,
+	  .help = "tokens of a caption, at most: 19, of an assistant's 64" },
+	{ .name = "assistant", .type = PERCEPT_OPTION_STRING, .help = "another assistant, which is asked instead of a model" },
+	{ .name = "prompt", .type = PERCEPT_OPTION_STRING, .fallback = "Describe the picture.", .help = "what it is asked" },
+	{ .name = "socket", .type = PERCEPT_OPTION_PATH, .help = "of its daemon; else this user's" },
 };
 static const struct percept_expert ops = {
-	.size = sizeof(ops), .n_options = 1, .options = options, .open = caption_open, .close = caption_close, .info = caption_info,
+	.size = sizeof(ops), .n_options = sizeof(options) / sizeof(options[0]), .options = options, .open = caption_open, .close = caption_close, .info = caption_info,
 	.read = caption_read,
 };
 const struct percept_plugin percept_plugin = {
 	.size = sizeof(percept_plugin), .abi = PERCEPT_ABI, .kind = PERCEPT_EXPERT, .name = "caption", .version = "0.1.0",
-	.license = "Apache-2.0", .summary = "Says what a picture shows: BLIP's captioning models", .ops = &ops,
+	.license = "Apache-2.0", .summary = "Says what a picture shows: BLIP's captioning models, or another assistant", .ops = &ops,
 };

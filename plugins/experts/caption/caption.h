@@ -5,6 +5,7 @@
 #include <percept/plugin.h>
 
 #include "plugins/encoders/clip/clip.h"
+#include "plugins/experts/caption/ask.h"
 
 enum { CAPTION_TOKENS = 512 }; /* of a caption, at most */
 
@@ -44,6 +45,7 @@ struct caption {
 	struct vision vision;
 	struct decoder decoder;
 	struct words words;
+	struct ask ask; /* its assistant NULL: the model above */
 	uint32_t most; /* tokens of a caption */
 	char identity[160];
 };

@@ -96,6 +96,8 @@ struct percept_events {
 	void (*notification)(void *arg, const char *method, const char *params, const void *tail, size_t tail_bytes);
 	/* The daemon is about to be asked to cancel. */
 	void (*cancelling)(void *arg);
+	/* Asked at least every 10 ms; not 0 does the same as percept_cancel(). */
+	int (*stopped)(void *arg);
 };
 
 /* An answer, the caller's own. */
