@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/engine/bundle-named.h"
 #include "daemon/engine/bundle-pair.h"
 #include "daemon/engine/json-file.h"
 #include "sdk/nn/checkpoint.h"
@@ -22,6 +23,7 @@ static const struct bundle {
 	{"qwen2_vl", {{"decoder", "causal"}, {"image.encoder", "qwen2vl"}, {"image.connector", "merger"}}},
 	{"qwen2_5_vl", {{"decoder", "causal"}, {"image.encoder", "qwen2vl"}, {"image.connector", "merger"}}},
 	{"idefics", {{"decoder", "causal"}, {"image.encoder", "idefics"}, {"image.connector", "gated_cross_attention"}}},
+	{"openflamingo", {{"image.connector", "gated_cross_attention"}}},
 	{"idefics3", {{"decoder", "causal"}, {"image.encoder", "idefics3"}, {"image.connector", "grid"}}},
 	{"smolvlm", {{"decoder", "causal"}, {"image.encoder", "idefics3"}, {"image.connector", "grid"}}},
 	{"gemma3", {{"decoder", "causal"}, {"image.encoder", "siglip"}, {"image.connector", "grid"}}},
@@ -200,19 +202,42 @@ static const struct bundle *bundle_of(const char *model, const cJSON *config)
 	return nn_gguf_is_path(model) ? bundle_gguf(model) : NULL;
 }
 
-/* The parts that one model holds. 0 or *error. */
-static int bundle_add(const char *model, cJSON *all, struct wire_error *error)
+/* A model's configuration, to delete; NULL: it has none. */
+static cJSON *bundle_config(const char *model)
 {
 	cJSON *config = json_file_read(model, "config.json");
 
-	if (!config)
-		config = json_file_read(model, "open_clip_config.json");
+	return config ? config : json_file_read(model, "open_clip_config.json");
+}
+
+static const char *bundle_plugin(const char *model, const char *role)
+{
+	cJSON *config = bundle_config(model);
+	const struct bundle *bundle = bundle_of(model, config);
+	const char *plugin = NULL;
+
+	for (size_t i = 0; bundle && i < BUNDLE_PARTS && bundle->parts[i].role; i++)
+		if (strcmp(bundle->parts[i].role, role) == 0)
+			plugin = bundle->parts[i].plugin;
+	if (plugin && plugin[0] == '?')
+		plugin = bundle_member(config, plugin + 1);
+	cJSON_Delete(config);
+	return plugin;
+}
+
+/* The parts that one model holds. 0 or *error. */
+static int bundle_add(const char *model, cJSON *all, struct wire_error *error)
+{
+	cJSON *config = bundle_config(model);
 	const struct bundle *bundle = bundle_of(model, config);
 
 	if (bundle) {
-		bundle_fill(bundle, config, model, all);
+		const int r = bundle_named_add(model, config, all, bundle_plugin, error);
+
+		if (r == 0)
+			bundle_fill(bundle, config, model, all);
 		cJSON_Delete(config);
-		return 0;
+		return r;
 	}
 	if (config)
 		wire_error_set(error, WIRE_MODEL, "%s is a model of type \"%.64s\", which is none of the bundles that are known.",

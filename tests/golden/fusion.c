@@ -54,6 +54,17 @@ static uint32_t fusion_unmasked(const struct golden *g, uint32_t k, uint32_t n)
 	return n;
 }
 
+/* The row of the k-th place that the case lists; n: there is none. */
+static uint32_t fusion_listed(const struct golden *g, uint32_t k, uint32_t n)
+{
+	const struct golden_tensor *places = golden_tensor(&g->io, "I32", "in.media_locations");
+
+	for (uint32_t t = 0; places && places->n == n && t < n; t++)
+		if (((const int32_t *)places->data)[t] && !k--)
+			return t;
+	return n;
+}
+
 /* Where pictures without rows begin: p->begins. 0 or -1. */
 static int fusion_places(struct pipeline *p, const struct golden *g, const int32_t *ids, uint32_t n)
 {
@@ -65,8 +76,11 @@ static int fusion_places(struct pipeline *p, const struct golden *g, const int32
 	for (uint32_t i = 0; p->media_token >= 0 && i < n && found < p->n_pictures; i++)
 		if (ids[i] == p->media_token)
 			begins[found++] = i;
-	for (; p->media_token < 0 && found < p->n_pictures; found++)
+	for (; p->media_token < 0 && found < p->n_pictures; found++) {
 		begins[found] = fusion_unmasked(g, found, n);
+		if (begins[found] == n)
+			begins[found] = fusion_listed(g, found, n);
+	}
 	return found == p->n_pictures && (!found || begins[found - 1] < n) ? 0 : -1;
 }
 

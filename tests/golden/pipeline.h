@@ -37,7 +37,7 @@ void pipeline_begin(struct pipeline *p);
 int pipeline_picture(struct pipeline *p, struct golden *g, const struct percept_media *media);
 int pipeline_features(struct pipeline *p, struct golden *g, const struct percept_features *f);
 /* Prefills the prompt with the pictures' rows in the places of the media token. Of a fusion connector whose pictures take no rows, a
- * picture begins at its token or, where the configuration names none, at the first row that the case's mask lets see it. 0 or -1. */
+ * picture begins at its token or, where the configuration names none, at the first row that the case's mask lets see it, or where the case lists it. 0 or -1. */
 int pipeline_prompt(struct pipeline *p, struct golden *g, const int32_t *ids, uint32_t n);
 
 /* ---- feature fusion (fusion.c) ---- */

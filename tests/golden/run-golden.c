@@ -54,6 +54,7 @@ static const struct {
 	{ "llava_next", case_vlm },
 	{ "vipllava", case_vlm },
 	{ "idefics", case_vlm },
+	{ "openflamingo", case_vlm },
 	{ "idefics3", case_vlm },
 	{ "smolvlm", case_vlm },
 	{ "gemma3", case_vlm },

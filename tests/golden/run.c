@@ -18,28 +18,39 @@ int run_open(struct run *r, struct golden *g, const char *model)
 	return error;
 }
 
-/* The decoder that the engine would take for `model`, put into `name`. */
-static const char *run_plugin(const char *model, char name[64])
+/* The decoder that the engine would take for `model`, to delete; NULL: none is known. */
+static cJSON *run_decoder(const char *model)
 {
 	struct wire_error why = { 0 };
-	cJSON *parts = bundle_parts(model, NULL, NULL, &why);
-	const cJSON *part;
+	cJSON *parts = bundle_parts(model, NULL, NULL, &why), *part, *found = NULL;
 
-	snprintf(name, 64, "causal");
 	cJSON_ArrayForEach(part, parts)
 		if (!strcmp(cJSON_GetStringValue(cJSON_GetObjectItem(part, "role")), "decoder"))
-			snprintf(name, 64, "%s", cJSON_GetStringValue(cJSON_GetObjectItem(part, "plugin")));
+			found = part;
+	found = cJSON_DetachItemViaPointer(parts, found);
 	cJSON_Delete(parts);
 	wire_error_fini(&why);
-	return name;
+	return found;
 }
 
 int run_open_with(struct run *r, struct golden *g, const char *model, const cJSON *options)
 {
-	char name[64];
+	cJSON *part = run_decoder(model), *all = cJSON_Duplicate(options, 1);
+	const char *plugin = cJSON_GetStringValue(cJSON_GetObjectItem(part, "plugin"));
+	const char *folder = cJSON_GetStringValue(cJSON_GetObjectItem(part, "model"));
+	const cJSON *told;
 
+	if (!all)
+		all = cJSON_CreateObject();
+	cJSON_ArrayForEach(told, cJSON_GetObjectItem(part, "options"))
+		if (!cJSON_GetObjectItemCaseSensitive(all, told->string))
+			cJSON_AddItemToObject(all, told->string, cJSON_Duplicate(told, 1));
 	memset(r, 0, sizeof(*r));
-	if (part_open(&r->part, g, run_plugin(model, name), model, options, 1))
+	const int error = part_open(&r->part, g, plugin ? plugin : "causal", folder ? folder : model, all, 1);
+
+	cJSON_Delete(all);
+	cJSON_Delete(part);
+	if (error)
 		return -1;
 	r->info.size = sizeof(r->info);
 	part_decoder(&r->part)->info(r->part.instance, &r->info);

@@ -1,15 +1,15 @@
-"""idefics.py - a small Idefics through perceptd: the reference's ids from text and pictures, alone, beside texts and other pictures, cold
-and with what the decoder has kept; configurations that cannot be."""
+"""idefics.py - a small Idefics and a small OpenFlamingo through perceptd: the references' ids from text and pictures, alone, beside texts and
+other pictures, cold and with what the decoder has kept; configurations that cannot be."""
 import json, pathlib, shutil, struct, tempfile, threading
 from system import Daemon, GOLDENS, run
 
-CASE = GOLDENS / "vlm_idefics_small"
+CASE, FLAMINGO = GOLDENS / "vlm_idefics_small", GOLDENS / "vlm_openflamingo"
 folder = pathlib.Path(tempfile.mkdtemp(prefix="percept-idefics-"))
 case = json.loads((CASE / "case.json").read_text())
 
 
-def integers(name):
-    data = (CASE / "io.safetensors").read_bytes()
+def integers(name, path=CASE):
+    data = (path / "io.safetensors").read_bytes()
     n, = struct.unpack("<Q", data[:8])
     begin, end = json.loads(data[8:8 + n])[name]["data_offsets"]
     return list(struct.unpack("<%di" % ((end - begin) // 4), data[8 + n + begin:8 + n + end]))
@@ -18,21 +18,21 @@ def integers(name):
 IDS, GREEDY = integers("in.input_ids"), integers("out.greedy_ids")
 
 
-def content(parts):
+def content(parts, path=CASE):
     """The prompt's parts for a request, and its tail."""
     made, tail = [], b""
     for part in parts:
         if "text" in part:
             made.append({"type": "input_text", "text": part["text"]})
         else:
-            data = (CASE / ("image%d.png" % part["image"])).read_bytes()
+            data = (path / ("image%d.png" % part["image"])).read_bytes()
             made.append({"type": "input_image", "bin": [len(tail), len(data)]})
             tail += data
     return made, tail
 
 
-def respond(client, parts=case["parts"], **more):
-    made, tail = content(parts)
+def respond(client, parts=case["parts"], path=CASE, **more):
+    made, tail = content(parts, path)
     params = {"raw": True, "max_output_tokens": 12, "return_tokens": True, "input": [
         {"type": "message", "role": "user", "content": made}], **more}
     answer = client.answer(client.send("response.create", params, tail=tail))
@@ -116,8 +116,56 @@ def cancel():
     assert respond(other)["tokens"] == GREEDY
 
 
+def flamingo():
+    """OpenFlamingo's folder, which names those of its tower and its language model, and the same named part by part: the reference's ids"""
+    parts = json.loads((FLAMINGO / "case.json").read_text())["parts"]
+    ids, greedy = integers("in.input_ids", FLAMINGO), integers("out.greedy_ids", FLAMINGO)
+    for config in ("model = %s\ndecoder = causal compute=f32\n" % FLAMINGO,
+                   "decoder = causal compute=f32 model=%s/lm words=%s\nimage.encoder = openclip model=%s/clip layer=-1 class_token=no "
+                   "norm=no\nimage.connector = gated_cross_attention model=%s\n" % (FLAMINGO, FLAMINGO, FLAMINGO, FLAMINGO)):
+        other = Daemon("[assistant default]\n" + config)
+        for turn in range(2):
+            result = respond(other.client(), parts, FLAMINGO)
+            assert result["usage"]["input_tokens"] == len(ids), (result["usage"], len(ids))
+            assert result["tokens"] == greedy, (result["tokens"], greedy)
+        other.stop()
+
+
+def refused(path, change, word):
+    """The model there with another configuration."""
+    copy = folder / "hostile"
+    shutil.copytree(path, copy, copy_function=shutil.copyfile)
+    config = json.loads((copy / "config.json").read_text())
+    for key, value in change.items():
+        config[key] = {**config[key], **value} if isinstance(value, dict) else value
+    (copy / "config.json").chmod(0o644)
+    (copy / "config.json").write_text(json.dumps(config))
+    other = Daemon("[assistant default]\nmodel = %s\n" % copy)
+    answer = other.client().call("response.create", {"input": "x"})
+    assert "error" in answer and word in json.dumps(answer["error"]), (change, answer)
+    other.stop()
+    shutil.rmtree(copy)
+
+
 def hostile():
     """configurations that cannot be are refused with one sentence"""
+    for change, word in (
+            ({"lang_encoder_path": "nowhere"}, "lang_encoder_path"),
+            ({"lang_encoder_path": 7}, "lang_encoder_path"),
+            ({"lang_encoder_path": "clip"}, "lang_encoder_path"),
+            ({"lang_encoder_path": "."}, "lang_encoder_path"),
+            ({"clip_vision_encoder_path": "../" * 2000}, "clip_vision_encoder_path"),
+            ({"clip_vision_encoder_path": "ViT-L-14"}, "clip_vision_encoder_path"),
+            ({"clip_vision_encoder_path": "lm"}, "clip_vision_encoder_path"),
+            ({"dim_head": 0}, "dim_head"),
+            ({"dim_head": 5}, "heads"),
+            ({"heads": -3}, "heads"),
+            ({"dim": 17}, "shape"),
+            ({"dim_visual": 13}, "rows of 12"),
+            ({"depth": 2}, "layers.1"),
+            ({"num_latents": 5}, "latents"),
+            ({"only_attend_immediate_media": "perhaps"}, "only_attend_immediate_media")):
+        refused(FLAMINGO, change, word)
     for change, word in (
             ({"cross_layer_interval": 0}, "cross_layer_interval"),
             ({"cross_layer_interval": 3}, "cross_layer_interval"),
@@ -139,22 +187,11 @@ def hostile():
             ({"perceiver_config": {"resampler_head_dim": 0}}, "resampler_head_dim"),
             ({"perceiver_config": {"resampler_n_latents": 99999999}}, "resampler_n_latents"),
             ({"perceiver_config": {"resampler_n_latents": 4}}, "latents")):
-        path = folder / "hostile"
-        shutil.copytree(CASE, path, copy_function=shutil.copyfile)
-        config = json.loads((path / "config.json").read_text())
-        for key, value in change.items():
-            config[key] = {**config[key], **value} if isinstance(value, dict) else value
-        (path / "config.json").chmod(0o644)
-        (path / "config.json").write_text(json.dumps(config))
-        other = Daemon("[assistant default]\nmodel = %s\n" % path)
-        answer = other.client().call("response.create", {"input": "x"})
-        assert "error" in answer and word in json.dumps(answer["error"]), (change, answer)
-        other.stop()
-        shutil.rmtree(path)
+        refused(CASE, change, word)
 
 
 try:
-    run([alone, prefixes, together, chunks, parts, cancel, hostile])
+    run([alone, prefixes, together, chunks, parts, cancel, flamingo, hostile])
 finally:
     daemon.stop()
     shutil.rmtree(folder)

@@ -73,8 +73,9 @@ static int load_configure(struct perceiver *p, struct nn_loader *l, const struct
 		return l->error->code;
 	while (n < LOAD_LAYERS_MAX && load_find(l, names->q, n))
 		n++;
-	p->dim = (uint32_t)nn_config_int(inner || !cJSON_HasObjectItem(root, "dim_visual") ? config : NULL, "dim", (int64_t)latents->cols, 1,
-					 PERCEIVER_DIM_MAX, l->error);
+	if (latents->cols > PERCEIVER_DIM_MAX)
+		return nn_fail(l->error, -EINVAL, "Latents of %zu values are out of the resampler's range.", latents->cols);
+	p->dim = (uint32_t)latents->cols;
 	p->n_latents = (uint32_t)nn_config_int(config, "resampler_n_latents|num_latents", (int64_t)latents->rows, 1,
 					       PERCEIVER_LATENTS_MAX, l->error);
 	p->n_layers = (uint32_t)nn_config_int(config, "resampler_depth|depth", n, 1, LOAD_LAYERS_MAX, l->error);

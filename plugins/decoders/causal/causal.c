@@ -48,9 +48,11 @@ static int causal_open(struct percept_call *call, const struct percept_open *ope
 
 	if (!d)
 		return percept_fail(call, -ENOMEM, "Memory is out.");
-	const struct percept_value *compute = percept_option(open, "compute");
+	const struct percept_value *compute = percept_option(open, "compute"), *words = percept_option(open, "words");
+	const struct model_choice choice = { .context = causal_option(open, "context", 0), .words = words ? words->string : NULL,
+					     .fast = !compute || strcmp(compute->string, "f32") };
 
-	if (model_open(&d->model, open->model, causal_option(open, "context", 0), !compute || strcmp(compute->string, "f32"), &error)) {
+	if (model_open(&d->model, open->model, &choice, &error)) {
 		free(d);
 		return percept_fail(call, error.code, "%s", error.text);
 	}
@@ -70,7 +72,8 @@ static int causal_open(struct percept_call *call, const struct percept_open *ope
 		causal_close(d);
 		return percept_fail(call, -ENOMEM, "Memory is out.");
 	}
-	snprintf(d->identity, sizeof(d->identity), "causal-1-%s", nn_checkpoint_identity(d->model.checkpoint));
+	snprintf(d->identity, sizeof(d->identity), "causal-1-%s%s%s", nn_checkpoint_identity(d->model.checkpoint), words ? "-" : "",
+		 words ? nn_checkpoint_identity(d->model.words) : "");
 	*decoder = d;
 	return 0;
 }
@@ -266,6 +269,8 @@ static const struct percept_option options[] = {
 	  .help = "how rows meet quantised weights: rounded to 8 bits twice where that is faster, or in float32" },
 	{ .name = "kv", .type = PERCEPT_OPTION_ENUM, .choices = "f16|q8_0|f32",
 	  .help = "how keys and values are kept: f16 by default, f32 where compute is f32" },
+	{ .name = "words", .type = PERCEPT_OPTION_PATH,
+	  .help = "files of token embeddings, and of a head where they have one, that take the place of the model's" },
 	{ .name = "kv_memory", .type = PERCEPT_OPTION_INT, .min = 1, .max = 1 << 24,
 	  .help = "MiB that keys and values may take; half of what is free at the start by default" },
 };

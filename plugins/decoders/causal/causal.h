@@ -21,7 +21,7 @@ struct causal {
 	struct kv kv[2];        /* of layers without a window, and of those with */
 	struct nn_arena *arena; /* a step's memory */
 	uint32_t max_batch;
-	char identity[128];
+	char identity[192];
 };
 
 /* x (n, d_model): tokens' embeddings as they enter the first block, without positions. */

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MODEL_LAYERS_MAX = 4096, MODEL_VOCAB_MAX = 1 << 24, MODEL_CONTEXT_MAX = 1 << 26, MODEL_HEAD_MAX = 4096,
+enum { MODEL_LAYERS_MAX = 4096, MODEL_CONTEXT_MAX = 1 << 26, MODEL_HEAD_MAX = 4096,
        ROPE_DIM_PART = MODEL_HEAD_MAX + 1 };
 
 /* Prefixes of tensors in published files, transformers' own, and bundles; tried in order. */
@@ -162,7 +162,7 @@ static int model_read(struct model *m, uint32_t context, struct nn_error *error)
 	if (error->code || model_configure(m, config, error) ||
 	    (m->family->configure && m->family->configure(m, config, error)) || model_check(m, error) ||
 	    model_load(m, error) || model_positions(m, config, error) ||
-	    ends_read(&m->ends, m->checkpoint, m->shape.vocab, config, root, error))
+	    ends_read(&m->ends, m->checkpoint, m->shape.vocab + m->shape.vocab_read, config, root, error))
 		return error->code;
 	if (context > m->shape.context)
 		return nn_fail(error, -EINVAL, "A context of %u tokens is more than the %u that this model was made for.", context,
@@ -172,13 +172,17 @@ static int model_read(struct model *m, uint32_t context, struct nn_error *error)
 	return 0;
 }
 
-int model_open(struct model *m, const char *path, uint32_t context, int fast, struct nn_error *error)
+int model_open(struct model *m, const char *path, const struct model_choice *choice, struct nn_error *error)
 {
-	*m = (struct model){ .fast = fast };
+	*m = (struct model){ .fast = choice->fast };
 	m->checkpoint = nn_checkpoint_open(path, error);
-	if (!m->checkpoint)
+	if (m->checkpoint && choice->words)
+		m->words = nn_checkpoint_open(choice->words, error);
+	if (!m->checkpoint || (choice->words && !m->words)) {
+		model_close(m);
 		return error->code ? error->code : -EINVAL;
-	if (model_read(m, context, error))
+	}
+	if (model_read(m, choice->context, error))
 		model_close(m);
 	return error->code;
 }
@@ -187,6 +191,7 @@ void model_close(struct model *m)
 {
 	free(m->layers);
 	free(m->ends.ids);
+	nn_checkpoint_close(m->words);
 	nn_checkpoint_close(m->checkpoint);
 	*m = (struct model){ 0 };
 }

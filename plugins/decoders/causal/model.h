@@ -11,7 +11,7 @@
 
 struct family;
 
-enum { MODEL_DIM_MAX = 1 << 20, MODEL_ROPES = 2, MODEL_AXES = 3, MODEL_RECODED = 16 };
+enum { MODEL_DIM_MAX = 1 << 20, MODEL_VOCAB_MAX = 1 << 24, MODEL_ROPES = 2, MODEL_AXES = 3, MODEL_RECODED = 16 };
 
 /* The embeddings of a vocabulary's second part. */
 #define MODEL_ADDED_WORDS "embed_tokens.additional_embedding.weight"
@@ -85,6 +85,7 @@ struct layer {
 struct model {
 	const struct family *family;
 	struct nn_checkpoint *checkpoint;
+	struct nn_checkpoint *words;    /* embeddings, and perhaps the head, that take the place of the model's; NULL: none */
 	int gguf, fast;                 /* fast: products with weights of block formats in integers */
 	struct shape shape;
 	struct mixture mixture;
@@ -139,10 +140,16 @@ struct family {
 /* The family of a configuration; NULL and *error, which lists those there are. */
 const struct family *family_find(const cJSON *config, struct nn_error *error);
 
+/* How a model is opened. */
+struct model_choice {
+	uint32_t context;  /* 0: as the configuration says */
+	int fast;          /* products with weights of block formats in integers, else in float32 */
+	const char *words; /* the files of embeddings that take the place of the model's; NULL: its own */
+};
+
 /* Opens the model at `path`: a directory, a bundle with a language model in it, or a GGUF file. -errno and *error on
- * failure, with nothing left behind. `context` 0: as the configuration says. `fast`: products with weights of block formats
- * in integers, else in float32. [any] */
-int model_open(struct model *m, const char *path, uint32_t context, int fast, struct nn_error *error);
+ * failure, with nothing left behind. [any] */
+int model_open(struct model *m, const char *path, const struct model_choice *choice, struct nn_error *error);
 void model_close(struct model *m);
 
 /* Embeddings and head, once the shape is known. 0 or error->code. */

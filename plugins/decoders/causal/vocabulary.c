@@ -1,13 +1,56 @@
-/* vocabulary.c - embeddings and head: one matrix each, or two where tokens were added behind a vocabulary that stays as it was. */
+/* vocabulary.c - embeddings and head: one matrix each; two where tokens were added behind a vocabulary that stays as it was; or those of
+ * other files, which were trained anew. */
 #include "plugins/decoders/causal/causal.h"
 
+#include <errno.h>
 #include <string.h>
+
+#include "plugins/decoders/causal/names.h"
+
+/* Where files with the words of a model may have them. */
+static const char *const words_prefixes[] = { "", "model.", "transformer.", "lang_encoder.transformer.", "lang_encoder.model.",
+					      "lang_encoder.gpt_neox.", "lang_encoder.", NULL };
+
+/* The embeddings of the other files, and their head if they have one; tokens that the model's own head has no row for are only read. 0 or
+ * error->code. */
+static int vocabulary_load_words(struct model *m, struct nn_error *error)
+{
+	struct nn_loader l = { .checkpoint = m->words, .prefixes = words_prefixes, .error = error };
+	struct shape *s = &m->shape;
+	char name[NN_NAMES_MAX];
+
+	names_tensor(m, "token_embd.weight", 0, 0, name);
+	m->embeddings = nn_load(&l, 0, s->word_dim, "%s", name);
+	if (!m->embeddings)
+		return error->code;
+	if (m->gguf || m->embeddings->rows > MODEL_VOCAB_MAX)
+		return nn_fail(error, -EINVAL, "%s: embeddings of %zu tokens cannot take the place of this model's.",
+			       nn_checkpoint_path(m->words), m->embeddings->rows);
+	struct nn_weight *head = nn_load_maybe(&l, m->embeddings->rows, s->word_dim, "lm_head.weight");
+	struct nn_weight *own = head ? NULL : nn_load_maybe(&m->head_loader, 0, s->word_dim, "lm_head.weight");
+
+	if (own && own->rows > m->embeddings->rows)
+		return nn_fail(error, -EINVAL, "%s: %zu tokens are fewer than the %zu of the model's head.", nn_checkpoint_path(m->words),
+			       m->embeddings->rows, own->rows);
+	m->head = own ? own : head ? head : m->embeddings;
+	s->vocab = (uint32_t)m->head->rows;
+	s->vocab_read = (uint32_t)(m->embeddings->rows - m->head->rows);
+	s->vocab_added = 0;
+	if (own) {
+		model_pack(m, own);
+		return error->code;
+	}
+	m->weight_bytes += m->head->bytes;
+	return nn_weight_pack(m->words, m->head, error);
+}
 
 int vocabulary_load(struct model *m, struct nn_error *error)
 {
 	const struct shape *s = &m->shape;
 	const size_t first = s->vocab - s->vocab_added;
 
+	if (m->words)
+		return vocabulary_load_words(m, error);
 	m->embeddings = model_weight(m, first + s->vocab_read, s->word_dim, "token_embd.weight", 0);
 	/* A file without a head of its own has the embeddings as its head. */
 	m->head = nn_load_maybe(&m->head_loader, first, s->word_dim, m->gguf ? "output.weight" : "lm_head.weight");
