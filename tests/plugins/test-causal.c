@@ -489,7 +489,7 @@ int main(void)
 		FAMILY_CASES("dec_gemma2_softcap"),
 		FAMILY_CASES("dec_gemma3"),
 		FAMILY_CASES("dec_mistral_sliding"),
-		FAMILY_CASES("dec_mixtral"),
+		FAMILY_CASES("dec_mixtral_small"),
 		FAMILY_CASES("dec_mpt"),
 		FAMILY_CASES("dec_qwen2_moe"),
 		FAMILY_CASES("vlm_qwen2vl"),
