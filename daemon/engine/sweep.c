@@ -49,6 +49,17 @@ static const char *sweep_text(const cJSON *row, const char *name)
 
 /* ---- candidates ---- */
 
+static cJSON *sweep_row(const char *role, const char *plugin, const char *model)
+{
+	cJSON *row = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(row, "role", role);
+	cJSON_AddStringToObject(row, "plugin", plugin);
+	if (model[0])
+		cJSON_AddStringToObject(row, "model", model);
+	return row;
+}
+
 /* The row is the list's, unless one of the same plugin, role and model is there already, whose options count. */
 static void sweep_add(cJSON *rows, cJSON *row)
 {
@@ -64,8 +75,8 @@ static void sweep_add(cJSON *rows, cJSON *row)
 	cJSON_AddItemToArray(rows, row);
 }
 
-/* What the assistants name. 0, or 1 after a sentence. */
-static int sweep_named(const cJSON *assistants, cJSON *rows)
+/* What the assistants name; a bundle that is none is a row with the reason. */
+static void sweep_named(const cJSON *assistants, cJSON *rows)
 {
 	const cJSON *assistant;
 	struct wire_error error = {0};
@@ -76,15 +87,16 @@ static int sweep_named(const cJSON *assistants, cJSON *rows)
 					    cJSON_GetObjectItemCaseSensitive(assistant, "parts"), &error);
 
 		if (!parts) {
-			fprintf(stderr, "percept-engine: assistant %s: %s\n", sweep_text(assistant, "name"), error.text);
+			cJSON *row = sweep_row("bundle", "", model);
+
+			cJSON_AddStringToObject(row, "reason", error.text);
+			sweep_add(rows, row);
 			wire_error_fini(&error);
-			return 1;
 		}
 		while (cJSON_GetArraySize(parts))
 			sweep_add(rows, cJSON_DetachItemFromArray(parts, 0));
 		cJSON_Delete(parts);
 	}
-	return 0;
 }
 
 /* ---- opening ---- */
@@ -147,17 +159,6 @@ static void sweep_open(const struct sweep *sweep, struct sweep_part *p)
 
 /* ---- what is installed ---- */
 
-static cJSON *sweep_row(const char *role, const char *plugin, const char *model)
-{
-	cJSON *row = cJSON_CreateObject();
-
-	cJSON_AddStringToObject(row, "role", role);
-	cJSON_AddStringToObject(row, "plugin", plugin);
-	if (model[0])
-		cJSON_AddStringToObject(row, "model", model);
-	return row;
-}
-
 /* The plugin alone if it opens without a model, else with each model that the first `named` rows have. */
 static void sweep_with_models(struct sweep *sweep, const char *role, const char *plugin, int named)
 {
@@ -207,7 +208,10 @@ static int sweep_parts(struct sweep *sweep)
 		p->row = row;
 		p->part = (struct part){.role = (char *)sweep_text(row, "role"),
 					.model = sweep_text(row, "model")[0] ? (char *)sweep_text(row, "model") : NULL};
-		sweep_open(sweep, p);
+		p->told.code = sweep_text(row, "reason")[0] ? -1 : 0;
+		snprintf(p->told.text, sizeof(p->told.text), "%s", sweep_text(row, "reason"));
+		if (p->told.code == 0)
+			sweep_open(sweep, p);
 		if (p->told.code == 0 &&
 		    assembly_load_plugin(&p->part, sweep_text(row, "plugin"), sweep->resolved, sweep->program, &error)) {
 			p->told.code = error.code;
@@ -290,13 +294,12 @@ static cJSON *sweep_result(struct sweep *sweep)
 int sweep_run(const cJSON *assistants, const char *program)
 {
 	struct sweep sweep = {.program = program, .resolved = cJSON_GetArrayItem(assistants, 0), .rows = cJSON_CreateArray()};
-	int r = sweep_named(assistants, sweep.rows);
 	char *text = NULL;
 
-	if (r == 0) {
-		sweep_installed(&sweep);
-		r = sweep_parts(&sweep);
-	}
+	sweep_named(assistants, sweep.rows);
+	sweep_installed(&sweep);
+	int r = sweep_parts(&sweep);
+
 	if (r == 0) {
 		cJSON *result = sweep_result(&sweep);
 
