@@ -49,7 +49,11 @@ static void text_name_ends(struct text *text)
 	const struct {
 		const char *name;
 		int32_t id;
-	} ends[] = {{"bos_token", nn_tokenizer_bos(text->tokenizer)}, {"eos_token", nn_tokenizer_eos(text->tokenizer)}};
+	} ends[] = {
+		{"bos_token", nn_tokenizer_bos(text->tokenizer)},
+		{"eos_token", nn_tokenizer_eos(text->tokenizer)},
+		{"end_of_utterance_token", nn_tokenizer_special(text->tokenizer, "<end_of_utterance>")},
+	};
 
 	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
 		size_t n = 0;

@@ -26,6 +26,14 @@
 	PICTURES "{{ bos_token }}{% for message in messages %}{% if message.role == 'user' %}Question: " WORDS("message")      \
 	" Answer:{% elif message.role == 'assistant' %} " WORDS("message") ". {% else %}" WORDS("message") " {% endif %}{% endfor %}"
 
+/* Idefics: turns of "User:" and "Assistant:", pictures where they stand; each ends with a token where the tokenizer has one for that. */
+#define IDEFICS                                                                                                               \
+	"{{ bos_token }}{% for message in messages %}{% if message.role == 'user' %}User:{% elif message.role == 'assistant' %}" \
+	"Assistant:{% endif %}{% if message.content is string %} {{ message.content }}{% else %}{% for part in message.content %}" \
+	"{% if part.type == 'image' %}{{ image_token }}{% else %}{% if loop.first %} {% endif %}{{ part.text }}{% endif %}"     \
+	"{% endfor %}{% endif %}{% if end_of_utterance_token is defined %}{{ end_of_utterance_token }}{% endif %}{{ '\\n' }}"  \
+	"{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
+
 /* By model_type and config.json's "template_version"; a model's first row is for any other. */
 static const struct {
 	const char *type, *version, *source;
@@ -34,6 +42,7 @@ static const struct {
 	{ "cogvlm", "vqa", COGVLM("Short answer:") },
 	{ "blip-2", "", BLIP2 },
 	{ "cogvlm", "base", "{{ bos_token }}" PICTURES "{% set last = messages[-1] %}" WORDS("last") },
+	{ "idefics", "", IDEFICS },
 };
 
 char *template_own(const char *type, const char *version)

@@ -116,6 +116,24 @@ def cancel():
     assert respond(other)["tokens"] == GREEDY
 
 
+def chat():
+    """without a chat template: turns of User: and Assistant:, as the model's own code has them, with the token that ends one if there is one"""
+    parts = [{"image": 0}, {"text": "What?"}]
+    plain = [{"text": "User:"}, {"image": 0}, {"text": "What?\nAssistant:"}]
+    assert respond(daemon.client(), parts, raw=False)["tokens"] == respond(daemon.client(), plain)["tokens"]
+    path = folder / "ends"
+    shutil.copytree(CASE, path, copy_function=shutil.copyfile)
+    tokenizer = json.loads((path / "tokenizer.json").read_text())
+    ids = tokenizer["model"]["vocab"]
+    tokenizer["added_tokens"].append({**tokenizer["added_tokens"][0], "id": ids.pop("~"), "content": "<end_of_utterance>"})
+    (path / "tokenizer.json").chmod(0o644)
+    (path / "tokenizer.json").write_text(json.dumps(tokenizer))
+    other = Daemon(CONFIG % (path, ""))
+    more = respond(other.client(), parts, raw=False)["usage"]["input_tokens"]
+    assert more == respond(daemon.client(), parts, raw=False)["usage"]["input_tokens"] + 1, more
+    other.stop()
+
+
 def flamingo():
     """OpenFlamingo's folder, which names those of its tower and its language model, and the same named part by part: the reference's ids"""
     parts = json.loads((FLAMINGO / "case.json").read_text())["parts"]
@@ -191,7 +209,7 @@ def hostile():
 
 
 try:
-    run([alone, prefixes, together, chunks, parts, cancel, flamingo, hostile])
+    run([alone, prefixes, together, chunks, parts, cancel, chat, flamingo, hostile])
 finally:
     daemon.stop()
     shutil.rmtree(folder)
