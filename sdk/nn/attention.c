@@ -243,11 +243,13 @@ static void **attention_pages(struct nn *c, const struct nn_page_shape *shape, s
 	return pages;
 }
 
-/* No more than tiles of BF16 can do. */
-static int attention_is_plain(const struct attention *a)
+/* Whether it is to be done in tiles, and they can do it. */
+static int attention_in_tiles(const struct attention *a)
 {
 	const struct nn_attention *how = a->how;
 
+	if (how->compute != NN_COMPUTE_BF16 && how->compute != NN_COMPUTE_TERMS)
+		return 0;
 	return !(how->softcap > 0) && !how->slopes && !how->relative && a->keys && attention_fits(a);
 }
 
@@ -271,7 +273,7 @@ struct nn_tensor nn_attention(struct nn *c, struct nn_tensor q, struct nn_tensor
 	shape.dv = (uint32_t)(v.cols / how->kv_heads);
 	/* The result lies before the pages, which are given back. */
 	a.out = nn_new(c, q.rows, (size_t)how->heads * shape.dv);
-	if (how->compute == NN_COMPUTE_BF16 && attention_is_plain(&a)) {
+	if (attention_in_tiles(&a)) {
 		dense_attention(c, a.out, (const struct nn_tensor[]){ q, k, v }, how);
 		return c->error ? (struct nn_tensor){ 0 } : a.out;
 	}

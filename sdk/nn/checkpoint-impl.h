@@ -36,7 +36,8 @@ struct nn_checkpoint {
 	struct nn_weight **all, **by_name;
 	size_t n;
 	uint64_t bytes;
-	enum nn_compute compute; /* what weights are packed for */
+	enum nn_compute compute; /* what weights are packed for, where `whole` is set */
+	int whole;               /* for nn_gemm and nn_product, not for nn_linear */
 	struct nn_arena *arena; /* converted and packed weights */
 	char identity[NN_DIGEST_HEX];
 	struct nn_mmproj mmproj;  /* of a picture tower's GGUF file; else zero */

@@ -370,6 +370,7 @@ struct nn_weight *nn_checkpoint_weight(struct nn_checkpoint *cp, const char *nam
 void nn_checkpoint_compute(struct nn_checkpoint *cp, enum nn_compute how)
 {
 	cp->compute = how;
+	cp->whole = 1;
 }
 
 void *nn_checkpoint_alloc(struct nn_checkpoint *cp, size_t bytes)

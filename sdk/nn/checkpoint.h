@@ -36,9 +36,9 @@ struct nn_weight {
 	size_t packed_bytes;
 	const struct quant_format *codes; /* set by nn_weight_pack_codes: what the packed layout consists of; NULL: floats */
 	const uint16_t *halves; /* set by nn_weight_pack_as: BF16 in panels (dense.h); NULL: not so packed */
+	uint32_t terms;     /* of BF16 that each number is the exact sum of; 0: it is rounded */
 	const float *f32;   /* set by nn_weight_f32; NULL: not yet */
 	uint32_t file;      /* which of the checkpoint's files */
-	uint32_t reserved;
 };
 
 struct nn_checkpoint;
@@ -68,10 +68,12 @@ struct nn_weight *nn_checkpoint_weight(struct nn_checkpoint *checkpoint, const c
 size_t nn_checkpoint_count(const struct nn_checkpoint *checkpoint);
 struct nn_weight *nn_checkpoint_at(struct nn_checkpoint *checkpoint, size_t index);
 
-/* How encoders and connectors compute their products: in f32, or with both sides rounded to BF16 (8 bits of precision) and sums in
- * f32, which processors with AVX512_BF16 or AMX do several times faster. FAST: BF16 for weights that are large enough to gain by it. */
-enum nn_compute { NN_COMPUTE_F32, NN_COMPUTE_BF16, NN_COMPUTE_FAST };
-/* What nn_weight_pack packs for from now on; else f32. */
+/* How encoders and connectors compute their products: as exactly as f32 does (where the matrix unit of BF16 is faster at that, large
+ * weights by its products of terms), or with both sides rounded to BF16 (8 bits of precision) and sums in
+ * f32, which processors with AVX512_BF16 or AMX do several times faster. FAST: BF16 for weights that are large enough to gain by it. TERMS:
+ * F32 by terms of BF16, whatever the processor and the size. */
+enum nn_compute { NN_COMPUTE_F32, NN_COMPUTE_BF16, NN_COMPUTE_FAST, NN_COMPUTE_TERMS };
+/* What nn_weight_pack packs for from now on: products of nn_gemm and nn_product; else nn_linear's. */
 void nn_checkpoint_compute(struct nn_checkpoint *checkpoint, enum nn_compute how);
 
 /* Loading a part: `prefixes` (NULL-terminated) are tried in order before each name, so that published names,

@@ -26,7 +26,7 @@ static inline __attribute__((always_inline)) void dense_strip(const struct dense
 	KERNEL_UNROLL for (int r = 0; r < ROWS; r++)
 		KERNEL_UNROLL for (int v = 0; v < 2; v++)
 			sum[r][v] = t->first ? _mm512_setzero_ps() : _mm512_loadu_ps(acc + r * DENSE_HALF + v * QUARTER);
-	for (size_t s = 0; s < t->steps; s++, x += DENSE_SIZE, w += DENSE_SIZE) {
+	for (size_t s = 0; s < t->steps; s++, x += t->x_step, w += t->w_step) {
 		for (size_t pair = 0; pair < DENSE_STEP / 2; pair++) {
 			const __m512i w0 = _mm512_loadu_si512(w + pair * 2 * DENSE_HALF);
 			const __m512i w1 = _mm512_loadu_si512(w + pair * 2 * DENSE_HALF + HALF);
@@ -53,7 +53,7 @@ static void dense_run(const struct dense_tile *t)
 		dense_strip(t, row);
 }
 
-const struct dense_kernels dense_avx512bf16 = DENSE_SET(1, NULL, NULL, dense_run);
+const struct dense_kernels dense_avx512bf16 = DENSE_SET(1, NULL, NULL, dense_run, NULL);
 
 #ifdef __clang__
 #pragma clang attribute pop

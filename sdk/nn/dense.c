@@ -1,104 +1,15 @@
-/* dense.c - products of BF16: weights are packed, rows are rounded, and tiles of results are spread over the threads. */
+/* dense.c - products of BF16: rows become tiles, and tiles of results are spread over the threads. */
 #include "sdk/nn/dense.h"
 
-#include <errno.h>
 #include <string.h>
 
-#include "sdk/nn/checkpoint-impl.h"
 #include "sdk/nn/kernels.h"
 
 enum {
 	DENSE_GROUP = 20,   /* blocks of rows that a task takes: 640 rows of a chunk fill half of a large second-level cache */
 	DENSE_PANELS = 8,   /* panels of a task, at most */
 	DENSE_LINE = 64,
-	DENSE_LEAST = 1 << 18, /* numbers of a weight that is worth rounding: smaller models are fast enough, and stay exact */
 };
-
-size_t dense_size(size_t rows, size_t cols)
-{
-	size_t n;
-
-	if (rows > SIZE_MAX - DENSE_BLOCK || cols > SIZE_MAX - DENSE_STEP ||
-	    __builtin_mul_overflow(dense_blocks(rows) * DENSE_SIZE, dense_blocks(cols), &n) || n > SIZE_MAX / sizeof(float))
-		return SIZE_MAX;
-	return n;
-}
-
-/* ---- weights ---- */
-
-/* One panel: rows `first` ... of w. values and pairs are scratch. */
-static void dense_pack_panel(const struct nn_weight *w, size_t panel, uint16_t *to, float *values, const struct nn_kernels *kernels)
-{
-	const struct dense_cut cut = dense_cut(w->cols);
-	const size_t panels = dense_blocks(w->rows), first = panel * DENSE_BLOCK;
-	const size_t rows = w->rows - first < DENSE_BLOCK ? w->rows - first : DENSE_BLOCK;
-	uint16_t part[DENSE_STEP];
-
-	for (size_t r = 0; r < rows; r++) {
-		nn_weight_read(w, first + r, 1, values);
-		for (size_t s = 0; s < cut.steps; s++) {
-			const size_t n = w->cols - s * DENSE_STEP < DENSE_STEP ? w->cols - s * DENSE_STEP : DENSE_STEP;
-			uint16_t *at = to + dense_at(cut, panels, panel, s) + r / DENSE_HALF * DENSE_SIZE / 2 + r % DENSE_HALF * 2;
-
-			memset(part, 0, sizeof(part));
-			kernels->dense->halve(part, values + s * DENSE_STEP, n);
-			for (size_t pair = 0; pair < DENSE_STEP / 2; pair++)
-				memcpy(at + pair * 2 * DENSE_HALF, part + 2 * pair, 2 * sizeof(*part));
-		}
-	}
-}
-
-static int dense_pack(struct nn_checkpoint *cp, struct nn_weight *w, struct nn_error *error)
-{
-	struct nn c = { .arena = NULL };
-	const size_t n = dense_size(w->rows, w->cols), bytes = n == SIZE_MAX ? 0 : n * sizeof(uint16_t);
-	struct nn_arena *scratch = nn_arena_new(0);
-	float *values = scratch && w->cols <= SIZE_MAX / sizeof(*values) ? nn_arena_alloc(scratch, w->cols * sizeof(*values)) : NULL;
-	uint16_t *to = values && n != SIZE_MAX ? nn_checkpoint_alloc(cp, bytes) : NULL;
-
-	if (to) {
-		memset(to, 0, bytes);
-		for (size_t panel = 0; panel < dense_blocks(w->rows); panel++)
-			dense_pack_panel(w, panel, to, values, kernels_of(&c));
-		w->halves = to;
-		w->packed_bytes = bytes;
-		checkpoint_forget(cp, w);
-	}
-	nn_arena_free(scratch);
-	return to ? 0 : nn_fail(error, -ENOMEM, "%s: memory is out.", nn_checkpoint_path(cp));
-}
-
-int nn_weight_pack_as(struct nn_checkpoint *cp, struct nn_weight *w, enum nn_compute how, struct nn_error *error)
-{
-	const enum nn_compute usual = cp->compute;
-
-	if (how == NN_COMPUTE_FAST)
-		how = w && w->rows && w->cols >= DENSE_LEAST / w->rows ? NN_COMPUTE_BF16 : NN_COMPUTE_F32;
-	if (how == NN_COMPUTE_F32) {
-		cp->compute = how;
-		nn_weight_pack(cp, w, error);
-		cp->compute = usual;
-		return error->code;
-	}
-	if (!w || w->halves)
-		return 0;
-	if (!nn_weight_usable(w))
-		return nn_fail(error, -EINVAL, "%s: tensor \"%s\" is not of a float type.", nn_checkpoint_path(cp), w->name);
-	return dense_pack(cp, w, error);
-}
-
-int nn_compute_named(const char *name)
-{
-	struct nn c = { .arena = NULL };
-
-	if (!strcmp(name, "f32"))
-		return NN_COMPUTE_F32;
-	if (!strcmp(name, "bf16"))
-		return NN_COMPUTE_BF16;
-	if (strcmp(name, "fast"))
-		return -1;
-	return kernels_of(&c)->dense->fast ? NN_COMPUTE_FAST : NN_COMPUTE_F32;
-}
 
 /* ---- rows ---- */
 
@@ -107,6 +18,7 @@ struct dense_rows {
 	struct nn_tensor x;
 	const struct nn_operand_norm *norm;
 	struct dense_cut cut;
+	int exact;
 	uint16_t *to;
 	float *rows; /* (blocks, cols): what is normed before it is rounded */
 };
@@ -127,6 +39,8 @@ static const float *dense_norm(const struct dense_rows *d, const float *x, float
 static void dense_take_blocks(void *arg, size_t begin, size_t end)
 {
 	const struct dense_rows *d = arg;
+	const struct dense_kernels *kernels = d->kernels->dense;
+	void (*take)(uint16_t *, size_t, const float *, size_t) = d->exact ? kernels->split_row : kernels->halve_row;
 	const size_t blocks = dense_blocks(d->x.rows);
 
 	/* What is behind the last row does not matter: it becomes rows that nobody reads. */
@@ -138,16 +52,17 @@ static void dense_take_blocks(void *arg, size_t begin, size_t end)
 			for (size_t s = 0; s < d->cut.steps; s += d->cut.chunk) {
 				const size_t left = d->x.cols - s * DENSE_STEP, most = d->cut.chunk * DENSE_STEP;
 
-				d->kernels->dense->halve_row(d->to + dense_at(d->cut, blocks, i, s) + r * DENSE_STEP, DENSE_SIZE,
-						      x + s * DENSE_STEP, left < most ? left : most);
+				take(d->to + dense_at(d->cut, blocks, i, s) + r * DENSE_STEP, d->cut.unit, x + s * DENSE_STEP,
+				     left < most ? left : most);
 			}
 		}
 }
 
-uint16_t *dense_take(struct nn *c, struct nn_tensor x, const struct nn_operand_norm *norm)
+uint16_t *dense_take(struct nn *c, struct nn_tensor x, const struct nn_operand_norm *norm, int exact)
 {
-	const size_t n = dense_size(x.rows, x.cols);
-	struct dense_rows d = { kernels_of(c), x, norm, dense_cut(x.cols), nn_memory(c, n, sizeof(uint16_t)), NULL };
+	const uint32_t terms = exact ? DENSE_TERMS : 0;
+	const size_t n = dense_size(x.rows, x.cols, terms);
+	struct dense_rows d = { kernels_of(c), x, norm, dense_cut(x.cols, terms), exact, nn_memory(c, n, sizeof(uint16_t)), NULL };
 	const struct nn_arena_mark mark = nn_arena_mark(c->arena);
 
 	if (norm)
@@ -159,6 +74,35 @@ uint16_t *dense_take(struct nn *c, struct nn_tensor x, const struct nn_operand_n
 }
 
 /* ---- products ---- */
+
+void dense_tile(const struct dense_kernels *kernels, const struct dense_tile *t)
+{
+	_Alignas(64) float small[DENSE_SIZE];
+	struct dense_tile part = *t;
+
+	if (!t->terms || kernels->exact_tile) {
+		(t->terms ? kernels->exact_tile : kernels->tile)(t);
+		return;
+	}
+	/* Small terms by themselves, so that the large ones' sum is rounded as often as one of f32. */
+	part.terms = 0;
+	part.acc = small;
+	part.first = 1;
+	for (uint32_t sum = DENSE_TERMS; sum-- > 1;)
+		for (uint32_t i = 0; i <= sum; i++) {
+			if (sum - i >= t->terms)
+				continue;
+			part.x = t->x + i * DENSE_SIZE;
+			part.w = t->w + (sum - i) * DENSE_SIZE;
+			kernels->tile(&part);
+			part.first = 0;
+		}
+	part = *t;
+	part.terms = 0;
+	kernels->tile(&part);
+	for (size_t i = 0; i < DENSE_SIZE / (t->rows > DENSE_HALF ? 1 : 2); i++)
+		t->acc[i] += small[i];
+}
 
 struct dense_run {
 	const struct dense *d;
@@ -175,8 +119,8 @@ static uint16_t *dense_place(const struct dense_place *p, size_t blocks, size_t 
 	const size_t head = panel / p->head, step = panel % p->head;
 
 	if (!p->part)
-		return p->to + ((head * blocks + block) * p->head + step) * DENSE_SIZE;
-	return p->to + (((head * p->parts + block / p->part) * p->head + step) * p->part + block % p->part) * DENSE_SIZE;
+		return p->to + ((head * blocks + block) * p->head + step) * p->unit;
+	return p->to + (((head * p->parts + block / p->part) * p->head + step) * p->part + block % p->part) * p->unit;
 }
 
 /* The lines that a tile's results will be written to, on their way into the cache while it is computed. */
@@ -230,15 +174,16 @@ static void dense_chunk_run(const struct dense_run *run, size_t step, const size
 			float *acc = run->acc ? run->acc + (p * run->blocks + i) * DENSE_SIZE : here;
 			const struct dense_tile t = {
 				.acc = acc, .x = d->x + dense_at(d->cut, run->blocks, i, step),
-				.w = d->w + dense_at(d->cut, run->panels, p, step), .steps = steps,
+				.w = d->w + dense_at(d->w_cut, run->panels, p, step), .steps = steps,
+				.x_step = d->cut.unit, .w_step = d->w_cut.unit, .terms = d->terms,
 				.rows = (uint32_t)(d->rows - i * DENSE_BLOCK < DENSE_BLOCK ? d->rows - i * DENSE_BLOCK : DENSE_BLOCK),
 				.first = step == 0,
 			};
 
-			dense_prefetch(t.w, steps * DENSE_SIZE, i - from[0], to[0] - from[0]);
+			dense_prefetch(t.w, steps * d->w_cut.unit, i - from[0], to[0] - from[0]);
 			if (last)
 				dense_expect(d, i, p);
-			d->kernels->dense->tile(&t);
+			dense_tile(d->kernels->dense, &t);
 			if (last)
 				dense_end(d, i, p, acc);
 		}

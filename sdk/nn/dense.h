@@ -1,8 +1,12 @@
 /* dense.h - matrices of BF16 in the order in which tiles of a product read them. Only files of sdk/nn include this.
  *
+ * Numbers are rounded to BF16, or they are exact: a number of f32 is the sum of three terms of BF16, each what is left,
+ * rounded. Of the terms' nine products those three are left out that are below 2^-24 of the whole: a product of exact matrices is
+ * as good as one of f32.
+ *
  * Both sides of x w^T are steps of DENSE_STEP columns by blocks of DENSE_BLOCK rows (of x) or panels of as many rows of w: 2 KiB
  * that lie together. Of x: two halves of 16 rows, a row 32 numbers. Of w: two halves of 16 rows; of each 16 pairs of
- * columns, a pair [16 rows][2]. Steps of a block follow each other, then comes the next block; but a long row is cut into
+ * columns, a pair [16 rows][2]. Of exact numbers a step is one such piece for each term. Steps of a block follow each other, then comes the next block; but a long row is cut into
  * chunks of steps that stay in a cache, and a chunk of all blocks comes before the next chunk. Numbers behind the last column are 0.
  *
  * A result is sums along the columns in one order that depends on the shapes only: in f32, by pairs where the processor adds
@@ -21,11 +25,13 @@ enum {
 	DENSE_BLOCK = 32, DENSE_STEP = 32, DENSE_HALF = 16,
 	DENSE_SIZE = DENSE_BLOCK * DENSE_STEP, /* numbers of a step of a block, and of a tile's results */
 	DENSE_CHUNK = 40,                      /* steps, at most */
+	DENSE_TERMS = 3,                       /* of an exact number of x; of w as many as its type needs */
 };
 
 /* How a row of `cols` numbers is cut. */
 struct dense_cut {
 	size_t steps, chunk; /* chunk: steps of one; the last may have fewer */
+	size_t unit;         /* numbers of a step of a block */
 };
 
 static inline size_t dense_blocks(size_t rows)
@@ -33,11 +39,13 @@ static inline size_t dense_blocks(size_t rows)
 	return (rows + DENSE_BLOCK - 1) / DENSE_BLOCK;
 }
 
-static inline struct dense_cut dense_cut(size_t cols)
+/* terms: of each number; 0: it is rounded. Both sides of a product are cut at the same places. */
+static inline struct dense_cut dense_cut(size_t cols, uint32_t terms)
 {
-	const size_t steps = dense_blocks(cols), chunks = (steps + DENSE_CHUNK - 1) / DENSE_CHUNK;
+	const size_t most = terms ? DENSE_CHUNK / DENSE_TERMS : DENSE_CHUNK;
+	const size_t steps = dense_blocks(cols), chunks = (steps + most - 1) / most;
 
-	return (struct dense_cut){ steps, chunks ? (steps + chunks - 1) / chunks : 1 };
+	return (struct dense_cut){ steps, chunks ? (steps + chunks - 1) / chunks : 1, (terms ? terms : 1) * (size_t)DENSE_SIZE };
 }
 
 /* Steps of the chunk that begins at step `first`. */
@@ -51,7 +59,7 @@ static inline size_t dense_at(struct dense_cut cut, size_t blocks, size_t block,
 {
 	const size_t first = step / cut.chunk * cut.chunk;
 
-	return (first * blocks + block * dense_chunk(cut, first) + step - first) * DENSE_SIZE;
+	return (first * blocks + block * dense_chunk(cut, first) + step - first) * cut.unit;
 }
 
 /* acc, four tiles [half of x][half of w][16][16], += some steps of a block times those of a panel. `rows` 1 .. DENSE_BLOCK:
@@ -59,8 +67,10 @@ static inline size_t dense_at(struct dense_cut cut, size_t blocks, size_t block,
 struct dense_tile {
 	float *acc;
 	const uint16_t *x, *w;
+	size_t x_step, w_step; /* numbers from one step to the next */
 	size_t steps;
 	uint32_t rows;
+	uint32_t terms; /* of w, while x has DENSE_TERMS; 0: numbers are rounded */
 	int first;
 };
 
@@ -76,6 +86,7 @@ struct dense_finish {
 	const float *row_scale;    /* [rows]; may be NULL */
 	enum nn_activation activate;
 	enum dense_order order;
+	int exact;                 /* BF16 in terms, else rounded */
 	uint32_t rows, cols;       /* that there are, 1 .. DENSE_BLOCK */
 	float *y;                  /* of the tile's first number */
 	size_t stride;
@@ -91,6 +102,7 @@ struct dense_softmax {
 	uint32_t rows, panels;
 	const uint32_t *lo, *hi; /* [rows] keys of these that each row sees: [lo, hi) */
 	float scale;
+	int exact;               /* weights in terms, else rounded */
 	struct kernel_softmax *state;
 	float *factor;
 };
@@ -100,11 +112,13 @@ struct dense_kernels {
 	/* Around a thread's tiles; NULL: nothing is to be done. */
 	void (*begin)(void);
 	void (*end)(void);
-	void (*tile)(const struct dense_tile *t);
-	/* To BF16, to the nearest: to [n]; a row of a block, its steps `apart` numbers from each other; [16][2] of x and y in turns. */
+	void (*tile)(const struct dense_tile *t);        /* of rounded numbers */
+	void (*exact_tile)(const struct dense_tile *t);  /* of exact ones, faster than f32; NULL: by `tile`, and not faster */
+	/* To BF16, to the nearest: to [n]; a row of a block, its steps `apart` numbers from each other. */
 	void (*halve)(uint16_t *to, const float *x, size_t n);
 	void (*halve_row)(uint16_t *to, size_t apart, const float *x, size_t n);
-	void (*halve_pairs)(uint16_t *to, const float *x, const float *y);
+	/* A row of a block in terms, its steps `apart` numbers from each other. */
+	void (*split_row)(uint16_t *to, size_t apart, const float *x, size_t n);
 	void (*finish)(const struct dense_finish *f);
 	void (*softmax)(const struct dense_softmax *s);
 };
@@ -114,6 +128,7 @@ struct dense_place {
 	uint16_t *to;
 	struct dense_cut cut;     /* of the result's columns */
 	size_t head, parts, part; /* head 0: an operand; part 0: there are no parts */
+	size_t unit;              /* of attention: numbers of a step */
 };
 
 /* A product in tiles: (rows, cols) of x and of a packed weight. */
@@ -121,20 +136,23 @@ struct dense {
 	const struct nn_kernels *kernels;
 	const uint16_t *x, *w;
 	size_t rows, cols;
-	struct dense_cut cut;      /* of x's columns */
+	uint32_t terms;            /* of w; 0: both sides are rounded */
+	struct dense_cut cut, w_cut; /* of x's columns, and of w's */
 	struct dense_finish then;  /* of the result's first tile, but for acc, rows, cols and halves */
 	struct dense_place place;  /* of a result in BF16 */
 };
 
-/* Numbers of a matrix in this order; SIZE_MAX: too many. */
-size_t dense_size(size_t rows, size_t cols);
+/* Numbers of a matrix in this order, in terms or rounded (0); SIZE_MAX: too many. */
+size_t dense_size(size_t rows, size_t cols, uint32_t terms);
 void dense_product(struct nn *c, const struct dense *d);
-/* Rows of x to BF16 in this order; rows of norms are (x - mean) ... as nn_layer_norm has them. */
-uint16_t *dense_take(struct nn *c, struct nn_tensor x, const struct nn_operand_norm *norm);
+/* acc of one tile; between begin and end. */
+void dense_tile(const struct dense_kernels *kernels, const struct dense_tile *t);
+/* Rows of x to BF16 in this order, exact or rounded; rows of norms are (x - mean) ... as nn_layer_norm has them. */
+uint16_t *dense_take(struct nn *c, struct nn_tensor x, const struct nn_operand_norm *norm, int exact);
 
-/* nn_attention in BF16, for rows that need no more than `first`, `visible` and `scale`; out (T, heads * dv). */
+/* nn_attention in tiles, in BF16 or exact as how->compute says, for rows that need no more than `first`, `visible` and `scale`; out (T, heads * dv). */
 void dense_attention(struct nn *c, struct nn_tensor out, const struct nn_tensor qkv[3], const struct nn_attention *how);
-/* The same of products of x, whose heads are whole steps, to an operand: BF16 all along. */
+/* The same of products of x, whose heads are whole steps, to an operand; exact where x is. */
 uint16_t *dense_attend(struct nn *c, const struct nn_operand *x, const struct nn_product qkv[3], const struct nn_attention *how);
 
 extern const struct dense_kernels dense_avx512bf16, dense_amx;

@@ -118,7 +118,7 @@ int nn_weight_pack(struct nn_checkpoint *cp, struct nn_weight *w, struct nn_erro
 {
 	if (!w || w->packed)
 		return 0;
-	if (cp->compute != NN_COMPUTE_F32)
+	if (cp->whole)
 		return nn_weight_pack_as(cp, w, cp->compute, error);
 	if (!nn_weight_usable(w))
 		return nn_fail(error, -EINVAL, "%s: tensor \"%s\" is not of a float type.", nn_checkpoint_path(cp), w->name);

@@ -10,9 +10,11 @@ struct nn_operand nn_operand(struct nn *c, struct nn_tensor x, const struct nn_o
 
 	if (nn_stopped(c))
 		return (struct nn_operand){ .halves = NULL };
-	if (w && w->halves)
-		operand.halves = dense_take(c, x, norm);
-	else if (norm)
+	if (w && w->halves) {
+		operand.exact = w->terms != 0;
+		operand.halves = dense_take(c, x, norm, operand.exact);
+	}
+	if (norm && !operand.halves)
 		operand.x = norm->rms ? nn_rms_norm(c, x, norm->w, norm->eps) : nn_layer_norm(c, x, norm->w, norm->b, norm->eps);
 	return operand;
 }
@@ -20,19 +22,23 @@ struct nn_operand nn_operand(struct nn *c, struct nn_tensor x, const struct nn_o
 /* True if x w^T can be computed; else the computation fails. */
 static int operand_fits(struct nn *c, const struct nn_operand *x, const struct nn_weight *w)
 {
-	if (!nn_stopped(c) && (!w || w->cols != x->cols || !w->halves != !x->halves))
+	if (!nn_stopped(c) && (!w || w->cols != x->cols || !w->halves != !x->halves || (w->halves && !w->terms != !x->exact)))
 		c->error = -EINVAL;
 	return !c->error;
 }
 
 static void operand_dense(struct nn *c, const struct nn_operand *x, const struct nn_product *p, struct dense_finish then)
 {
+	const uint32_t terms = x->exact ? DENSE_TERMS : 0;
+
 	then.b = p->b;
 	then.scale = p->scale;
 	then.activate = p->activate;
+	then.exact = x->exact;
 	dense_product(c, &(struct dense){
 				 .kernels = kernels_of(c), .x = x->halves, .w = p->w->halves, .rows = x->rows, .cols = p->w->rows,
-				 .cut = dense_cut(x->cols), .then = then, .place = { .to = then.halves, .cut = dense_cut(p->w->rows) },
+				 .terms = p->w->terms, .cut = dense_cut(x->cols, terms), .w_cut = dense_cut(x->cols, p->w->terms),
+				 .then = then, .place = { .to = then.halves, .cut = dense_cut(p->w->rows, terms) },
 			 });
 }
 
@@ -92,23 +98,23 @@ void nn_product_add(struct nn *c, struct nn_tensor y, const struct nn_operand *x
 
 struct nn_operand nn_product_operand(struct nn *c, const struct nn_operand *x, const struct nn_product *p, const struct nn_weight *next)
 {
-	struct nn_operand y = { .rows = x->rows, .cols = p->w ? p->w->rows : 0 };
+	struct nn_operand y = { .rows = x->rows, .cols = p->w ? p->w->rows : 0, .exact = x->exact };
 
-	if (!operand_fits(c, x, p->w) || !x->halves || !next || !next->halves)
+	if (!operand_fits(c, x, p->w) || !x->halves || !next || !next->halves || !next->terms != !x->exact)
 		return nn_operand(c, nn_product(c, x, p), NULL, next);
-	y.halves = nn_memory(c, dense_size(y.rows, y.cols), sizeof(*y.halves));
+	y.halves = nn_memory(c, dense_size(y.rows, y.cols, x->exact ? DENSE_TERMS : 0), sizeof(*y.halves));
 	if (!c->error)
 		operand_dense(c, x, p, (struct dense_finish){ .halves = y.halves, .order = DENSE_X });
 	return y;
 }
 
-/* Heads that are whole steps of BF16, and attention that tiles can do. */
+/* Heads that are whole steps of tiles, and attention that tiles can do. */
 static int operand_attends(const struct nn_operand *x, const struct nn_product qkv[3], const struct nn_attention *how,
 			   const struct nn_weight *next)
 {
 	const size_t heads[3] = { how->heads, how->kv_heads, how->kv_heads };
 
-	if (!x->halves || !next || !next->halves || how->compute != NN_COMPUTE_BF16 || how->softcap > 0 || how->slopes || how->relative)
+	if (!x->halves || !next || !next->halves || !next->terms != !x->exact || how->softcap > 0 || how->slopes || how->relative)
 		return 0;
 	for (int i = 0; i < 3; i++)
 		if (!heads[i] || qkv[i].w->rows % (heads[i] * DENSE_STEP) || qkv[i].w->rows / heads[i] > NN_HEAD)
@@ -129,6 +135,7 @@ struct nn_operand nn_product_attention(struct nn *c, const struct nn_operand *x,
 			return (struct nn_operand){ .halves = NULL };
 	if (operand_attends(x, qkv, how, next)) {
 		y.cols = qkv[2].w->rows / how->kv_heads * how->heads;
+		y.exact = x->exact;
 		y.halves = dense_attend(c, x, qkv, how);
 		return y;
 	}

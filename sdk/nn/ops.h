@@ -42,13 +42,14 @@ struct nn_tensor nn_gemm(struct nn *c, struct nn_tensor x, const struct nn_weigh
 
 /* "f32", "bf16", and "fast": f32 where this processor does not gain by BF16; -1 if unknown. [any] */
 int nn_compute_named(const char *name);
-/* nn_weight_pack, for nn_gemm and nn_product, whatever nn_checkpoint_compute() said. */
+/* nn_weight_pack, for nn_gemm and nn_product, whatever nn_checkpoint_compute() said. F32 on AMX: large weights become terms of BF16 (dense.h). */
 int nn_weight_pack_as(struct nn_checkpoint *checkpoint, struct nn_weight *weight, enum nn_compute how, struct nn_error *error);
 
-/* The left side of products: rows in f32, or in BF16 as tiles read them. Lives as long as the arena's mark. */
+/* The left side of products: rows in f32, or in BF16 as tiles read them, rounded or exact. Lives as long as the arena's mark. */
 struct nn_operand {
 	struct nn_tensor x;
 	uint16_t *halves; /* NULL: x */
+	int exact;        /* halves are terms whose sums are the numbers */
 	size_t rows, cols;
 };
 /* A norm of rows: nn_layer_norm's or, with `rms`, nn_rms_norm's. */
@@ -132,7 +133,7 @@ struct nn_attention {
 	const float *relative;
 	const uint32_t *place;
 	uint32_t reach;
-	enum nn_compute compute; /* nn_attention only: NN_COMPUTE_BF16 rounds q, k, v and the weights of values to BF16 */
+	enum nn_compute compute; /* nn_attention only: BF16 rounds q, k, v and the weights of values; F32 and, in tiles, TERMS do not */
 };
 struct nn_tensor nn_attention(struct nn *c, struct nn_tensor q, struct nn_tensor k, struct nn_tensor v,
 			      const struct nn_attention *how);

@@ -1,4 +1,4 @@
-/* test-dense.c - products in BF16: what rounding both sides gives and nothing else, on every path. */
+/* test-dense.c - products in tiles of BF16: what rounding both sides gives and nothing else, or what f32 gives, on every path. */
 #include <errno.h>
 #include <math.h>
 #include <setjmp.h>
@@ -181,6 +181,115 @@ static void operands_are_rounded_tensors(void **state)
 	}
 }
 
+/* The weight of a case as another type's, its values rounded to that; in terms. */
+static void case_exact(struct dense_case *d, enum nn_type type, uint16_t *halves)
+{
+	struct nn_error error = { 0 };
+
+	for (size_t i = 0; type != NN_F32 && i < d->n * d->k; i++) {
+		halves[i] = naive_to_half(d->values[i], type);
+		d->values[i] = naive_from_half(halves[i], type);
+	}
+	d->w.halves = NULL;
+	d->w.type = type;
+	d->w.data = type == NN_F32 ? (const void *)d->values : halves;
+	d->w.bytes = d->n * d->k * (type == NN_F32 ? sizeof(float) : sizeof(*halves));
+	assert_int_equal(nn_weight_pack_as(d->checkpoint, &d->w, NN_COMPUTE_TERMS, &error), 0);
+	assert_int_equal(d->w.terms, type == NN_F32 ? 3 : type == NN_F16 ? 2 : 1);
+}
+
+/* |got - want| <= 2^-22 of the sum of the products' absolute values: four times the rounding of each product in f32, and less than what
+ * a sum of k products of f32 one after the other may be off by, which is k 2^-24. */
+static void case_expect_exact(const struct dense_case *d, const struct nn *c, const float *x, const float *y)
+{
+	for (size_t t = 0; t < d->t; t++)
+		for (size_t i = 0; i < d->n; i++) {
+			double want = d->b[i], all = fabs(want);
+			char what[96];
+
+			for (size_t k = 0; k < d->k; k++) {
+				want += (double)x[t * d->k + k] * d->values[i * d->k + k];
+				all += fabs((double)x[t * d->k + k] * d->values[i * d->k + k]);
+			}
+			snprintf(what, sizeof(what), "a product of terms (%zu, %zu) of %zu", t, i, d->k);
+			naive_expect(what, c, y + t * d->n + i, (const float[]){ (float)want }, 1, all * 0x1p-22, 0);
+		}
+}
+
+static void products_of_terms_are_those_of_f32(void **state)
+{
+	static const enum nn_type types[] = { NN_F32, NN_F16, NN_BF16 };
+
+	for (size_t p = 0; p < naive_n_paths; p++) {
+		struct nn c;
+
+		if (!naive_init(&c, p))
+			continue;
+		for (size_t i = 0; i < SHAPES * 3; i++) {
+			struct dense_case d;
+			float *rounded;
+
+			case_init(&d, shapes[i / 3]);
+			uint16_t *halves = malloc(d.n * d.k * sizeof(*halves));
+
+			assert_non_null(halves);
+			case_exact(&d, types[i % 3], halves);
+			struct nn_tensor x = case_rows(&c, &d, &rounded), whole = nn_copy(&c, x);
+
+			/* Numbers of very different sizes. */
+			for (size_t j = 0; j < x.cols; j++)
+				x.data[j] = whole.data[j] *= j % 3 ? 1 : 1e-12f;
+			struct nn_tensor y = nn_gemm(&c, x, &d.w, d.b);
+
+			assert_int_equal(c.error, 0);
+			case_expect_exact(&d, &c, whole.data, y.data);
+			free(halves);
+			case_fini(&d);
+		}
+		naive_fini(&c);
+	}
+}
+
+/* Two products, one's result the other's operand, with what is between and behind them. */
+static void operands_of_terms_are_tensors(void **state)
+{
+	for (size_t p = 0; p < naive_n_paths; p++) {
+		struct nn c;
+
+		if (!naive_init(&c, p))
+			continue;
+		for (size_t i = 0; i < SHAPES; i++) {
+			const size_t shape[3] = { shapes[i][0], shapes[i][1], shapes[i][1] };
+			struct dense_case d;
+			float *rounded;
+
+			case_init(&d, shape);
+			case_exact(&d, NN_F32, NULL);
+			struct nn_tensor x = case_rows(&c, &d, &rounded);
+			const struct nn_operand_norm norm = { d.scale, d.b, 1e-5f, i % 2 };
+			const struct nn_operand a = nn_operand(&c, x, &norm, &d.w);
+			const struct nn_operand b = nn_product_operand(&c, &a, &(struct nn_product){ &d.w, d.b, NN_SILU, NULL }, &d.w);
+			struct nn_tensor y = nn_new(&c, d.t, d.n);
+			struct nn_tensor plain = norm.rms ? nn_rms_norm(&c, x, norm.w, norm.eps) :
+							    nn_layer_norm(&c, x, norm.w, norm.b, norm.eps);
+
+			assert_true(a.exact && b.exact);
+			naive_fill(y.data, d.t * d.n, 9);
+			memcpy(d.y, y.data, d.t * d.n * sizeof(float));
+			nn_product_add(&c, y, &b, &(struct nn_product){ &d.w, NULL, NN_IDENTITY, d.scale });
+			plain = nn_gemm(&c, plain, &d.w, d.b);
+			nn_activate(&c, plain, NN_SILU);
+			naive_linear(d.want, plain.data, d.values, NULL, d.t, d.n, d.n);
+			for (size_t j = 0; j < d.t * d.n; j++)
+				d.want[j] = d.y[j] + d.want[j] * d.scale[j % d.n];
+			assert_int_equal(c.error, 0);
+			naive_expect("an operand of terms", &c, y.data, d.want, d.t * d.n, case_bound(&d) + 1e-6, 1e-5);
+			case_fini(&d);
+		}
+		naive_fini(&c);
+	}
+}
+
 /* In f32 the same calls give f32's results. */
 static void operands_of_f32_are_tensors(void **state)
 {
@@ -246,6 +355,10 @@ static void attention_is_near_that_of_f32(void **state)
 
 			assert_int_equal(c.error, 0);
 			naive_expect("nn_attention in BF16", &c, y.data, want.data, y.rows * y.cols, 0.012, 0);
+			how.compute = NN_COMPUTE_TERMS;
+			y = nn_attention(&c, q, k, v, &how);
+			/* As nn_attention in f32. */
+			naive_expect("nn_attention in terms", &c, y.data, want.data, y.rows * y.cols, 2e-6, 1e-5);
 		}
 		naive_fini(&c);
 	}
@@ -306,11 +419,13 @@ static void attention_of_products_is_theirs(void **state)
 
 		if (!naive_init(&c, p))
 			continue;
-		for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+		for (size_t at = 0; at < 2 * sizeof(sizes) / sizeof(*sizes); at++) {
+			const size_t i = at / 2;
 			const uint32_t t = sizes[i].t, heads = sizes[i].heads, kv = sizes[i].kv, dk = sizes[i].dk, dv = sizes[i].dv;
 			const size_t qk[3] = { t, heads * dk, 48 }, k_shape[3] = { t, kv * dk, 48 }, v_shape[3] = { t, kv * dv, 48 };
 			const size_t out[3] = { t, 50, heads * dv };
-			struct nn_attention how = { .heads = heads, .kv_heads = kv, .scale = 0.3f, .compute = NN_COMPUTE_BF16 };
+			struct nn_attention how = { .heads = heads, .kv_heads = kv, .scale = 0.3f,
+						    .compute = at % 2 ? NN_COMPUTE_TERMS : NN_COMPUTE_BF16 };
 			uint32_t *first = nn_memory(&c, t, sizeof(*first)), *visible = nn_memory(&c, t, sizeof(*visible));
 			struct dense_case d[4];
 			float *rounded;
@@ -319,6 +434,8 @@ static void attention_of_products_is_theirs(void **state)
 			case_init(&d[1], k_shape);
 			case_init(&d[2], v_shape);
 			case_init(&d[3], out);
+			for (int j = 0; at % 2 && j < 4; j++)
+				case_exact(&d[j], NN_F32, NULL);
 			for (uint32_t r = 0; r < t; r++) {
 				first[r] = r % 5 * t / 9;
 				visible[r] = r % 7 == 3 ? first[r] : t - r % 4 * t / 11;
@@ -374,7 +491,8 @@ int main(void)
 		cmocka_unit_test(products_round_both_sides_only), cmocka_unit_test(products_are_finished_as_said),
 		cmocka_unit_test(operands_are_rounded_tensors),   cmocka_unit_test(operands_of_f32_are_tensors),
 		cmocka_unit_test(attention_is_near_that_of_f32),  cmocka_unit_test(activations_are_near_before_rounding),
-		cmocka_unit_test(attention_of_products_is_theirs), cmocka_unit_test(wrong_operands_are_refused),
+		cmocka_unit_test(attention_of_products_is_theirs), cmocka_unit_test(products_of_terms_are_those_of_f32),
+		cmocka_unit_test(operands_of_terms_are_tensors), cmocka_unit_test(wrong_operands_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -61,7 +61,7 @@ static struct nn_operand tower_attention(struct nn *c, const struct tower *t, co
 {
 	const struct nn_attention how = { .heads = t->n_heads, .kv_heads = t->n_heads, .first = rows->first, .visible = rows->visible,
 					  .scale = 1 / sqrtf((float)(t->d_model / t->n_heads)),
-					  .compute = h->halves ? NN_COMPUTE_BF16 : NN_COMPUTE_F32 };
+					  .compute = !h->halves ? NN_COMPUTE_F32 : h->exact ? NN_COMPUTE_TERMS : NN_COMPUTE_BF16 };
 
 	if (!rows->rotary && !l->q_norm.w && !l->k_norm.w && !l->inner.w)
 		return nn_product_attention(c, h, (const struct nn_product[3]){ { .w = l->q.w, .b = l->q.b }, { .w = l->k.w, .b = l->k.b },
