@@ -46,6 +46,7 @@ static const struct {
 	{ "mt5", case_t5 },
 	{ "umt5", case_t5 },
 	{ "deepseek_v2", case_decoder },
+	{ "mllama_text_model", case_decoder },
 	{ "qwen", case_decoder },
 	{ "ggml block formats", case_blocks },
 	{ "llava", case_vlm },
