@@ -50,6 +50,9 @@ static int stage_keep_layout(struct look_image *image, const struct percept_layo
 	image->layout = *layout;
 	image->layout.times_s = NULL;
 	image->layout.item_tokens = NULL;
+	/* Pieces without rows are padding behind the picture. */
+	while (layout->item_tokens && image->layout.items > 1 && !layout->item_tokens[image->layout.items - 1])
+		image->layout.items--;
 	return look_views(image) ? wire_error_set(error, WIRE_INTERNAL, "Memory is out.") : 0;
 }
 

@@ -117,6 +117,15 @@ def detail():
     assert respond(client, [{"image": 1}, {"text": "What?"}])["usage"]["media"][0]["encoder_cached"]
 
 
+def look():
+    """what the encoder saw is the picture's tiles, and none that is padding"""
+    client = daemon.client()
+    parts = content([{"image": 1}, {"image": 0}])
+    seen = client.answer(client.send("image.look", {"assistant": "exact", "input": [{"type": "message", "role": "user", "content": parts}]},
+                                     tail=b"".join(PICTURES)))["result"]["images"]
+    assert [(i["tiles"], i["grid_rows"], i["grid_cols"]) for i in seen] == [(3, 3, 1), (2, 1, 2)], seen
+
+
 def hostile():
     """configurations that cannot be are refused with one sentence"""
     for inner, change, word in (
@@ -141,7 +150,7 @@ def hostile():
 
 
 try:
-    run([alone, chunks, together, prefixes, leading, options, detail, hostile])
+    run([alone, chunks, together, prefixes, leading, options, detail, look, hostile])
 finally:
     daemon.stop()
     shutil.rmtree(folder)
