@@ -1,21 +1,15 @@
 /* fuzz-tower.c - fuzz target: the configuration of a small picture tower, changed in a few places; then a picture through the encoder
  * and the connector that it is used with. What they make of it is of the size that they say, or they say why not. */
-#include <dirent.h>
 #include <errno.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include <cjson/cJSON.h>
-
+#include "tests/fuzz/folder.h"
 #include "tests/plugins/host.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { FUZZ_FILE = 1 << 16, FUZZ_EDITS = 8, FUZZ_FLOATS = 1 << 21, FUZZ_SIDE = 300, FUZZ_POLLS = 200 };
+enum { FUZZ_FLOATS = 1 << 21, FUZZ_SIDE = 300, FUZZ_POLLS = 200 };
 
 /* What is opened: plugins (NULL: none) and a golden folder. */
 static const struct fuzz_case {
@@ -32,180 +26,6 @@ static const struct fuzz_case {
 	{ "convnext", NULL, "vis_openclip_convnext_mlp" }, { NULL, "qformer", "conn_blip2_qformer" },
 	{ NULL, "qformer", "conn_instructblip_qformer" }, { NULL, "ldp", "conn_mobilevlm_ldp" }, { NULL, "ldp", "conn_mobilevlm_ldpv2" },
 };
-
-static const char *const files[] = { "config.json", "preprocessor_config.json", "open_clip_config.json", "timm_model.json" };
-enum { FUZZ_FILES = sizeof(files) / sizeof(files[0]) };
-
-/* What a value becomes. */
-static const char *const values[] = {
-	"0", "1", "2", "3", "4", "7", "8", "16", "64", "255", "1024", "4096", "16384", "65536", "16777216", "2147483647", "2147483648",
-	"4294967295", "4294967296", "9007199254740993", "1e18", "1e19", "1e30", "1e308", "-1", "-2", "-3", "-8", "-2147483648", "-1e30",
-	"0.5", "0.1", "-0.5", "1e-30", "1.5", "null", "true", "false", "\"\"", "\"gelu\"", "\"silu\"", "\"full\"", "\"odd\"", "[]", "{}",
-	"[0]", "[-1]", "[1,2]", "[0,0,0]", "[1e9,1e9]", "[[0,0]]", "[[28,56],[56,28]]", "{\"height\":0,\"width\":0}",
-	"{\"height\":7,\"width\":9}", "{\"shortest_edge\":1}", "{\"longest_edge\":100000}", "[1,2,3,4,5,6,7,8,9,10]",
-};
-enum { FUZZ_VALUES = sizeof(values) / sizeof(values[0]) };
-
-/* Input that is read byte by byte; behind its end are zeroes. */
-struct bytes {
-	const uint8_t *at, *end;
-};
-
-static unsigned take(struct bytes *b)
-{
-	return b->at < b->end ? *b->at++ : 0;
-}
-
-/* ---- the folder ---- */
-
-/* The n-th value within, depth first; n counts down. */
-static cJSON *fuzz_find(cJSON *item, unsigned *n)
-{
-	cJSON *child;
-
-	cJSON_ArrayForEach(child, item) {
-		if ((*n)-- == 0)
-			return child;
-		cJSON *found = fuzz_find(child, n);
-
-		if (found)
-			return found;
-	}
-	return NULL;
-}
-
-static cJSON *fuzz_parent(cJSON *root, const cJSON *item)
-{
-	cJSON *child;
-
-	cJSON_ArrayForEach(child, root) {
-		cJSON *found = child == item ? root : fuzz_parent(child, item);
-
-		if (found)
-			return found;
-	}
-	return NULL;
-}
-
-/* One value becomes another, or is taken out. */
-static void fuzz_edit(cJSON *root, struct bytes *in)
-{
-	unsigned n = take(in);
-	const unsigned value = take(in) % (FUZZ_VALUES + 1);
-	cJSON *item = fuzz_find(root, &n), *parent = item ? fuzz_parent(root, item) : NULL;
-
-	if (!parent)
-		return;
-	if (value == FUZZ_VALUES)
-		cJSON_Delete(cJSON_DetachItemViaPointer(parent, item));
-	else if (cJSON_IsObject(parent))
-		cJSON_ReplaceItemInObjectCaseSensitive(parent, item->string, cJSON_Parse(values[value]));
-	else
-		cJSON_ReplaceItemViaPointer(parent, item, cJSON_Parse(values[value]));
-}
-
-static cJSON *fuzz_read(const char *path)
-{
-	static char text[FUZZ_FILE];
-	FILE *file = fopen(path, "r");
-	const size_t n = file ? fread(text, 1, sizeof(text) - 1, file) : 0;
-
-	if (file)
-		fclose(file);
-	text[n] = '\0';
-	return n ? cJSON_Parse(text) : NULL;
-}
-
-static void fuzz_write(const char *path, const cJSON *root)
-{
-	char *text = cJSON_PrintUnformatted(root);
-	FILE *file = fopen(path, "w");
-
-	if (!text || !file || fputs(text, file) < 0)
-		abort();
-	fclose(file);
-	cJSON_free(text);
-}
-
-static int fuzz_is_edited(const char *name)
-{
-	for (size_t i = 0; i < FUZZ_FILES; i++)
-		if (!strcmp(files[i], name))
-			return 1;
-	return 0;
-}
-
-/* `folder` links to all files of the case but those that are edited. */
-static void fuzz_links(const struct fuzz_case *c, const char *folder)
-{
-	char golden[4096], from[8192], to[8192], *absolute = realpath(host_golden(c->folder, golden), NULL);
-	DIR *dir = absolute ? opendir(absolute) : NULL;
-
-	if (!dir)
-		abort();
-	for (const struct dirent *e; (e = readdir(dir));) {
-		snprintf(from, sizeof(from), "%s/%s", absolute, e->d_name);
-		snprintf(to, sizeof(to), "%s/%s", folder, e->d_name);
-		if (e->d_name[0] != '.' && !fuzz_is_edited(e->d_name) && symlink(from, to))
-			abort();
-	}
-	closedir(dir);
-	free(absolute);
-}
-
-static char folders[sizeof(cases) / sizeof(cases[0])][64]; /* that were made */
-
-static void fuzz_drop(const char *path)
-{
-	char name[8192];
-	DIR *dir = opendir(path);
-
-	for (const struct dirent *e; dir && (e = readdir(dir));) {
-		snprintf(name, sizeof(name), "%s/%s", path, e->d_name);
-		unlink(name);
-	}
-	if (dir)
-		closedir(dir);
-	rmdir(path);
-}
-
-/* Behind a program that ends by itself. */
-static void fuzz_end(void)
-{
-	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++)
-		if (folders[i][0])
-			fuzz_drop(folders[i]);
-}
-
-/* The case's folder, made when it is first asked for, with its configuration edited as the input says. */
-static const char *fuzz_folder(size_t i, struct bytes *in)
-{
-	static int registered;
-	char golden[4096], path[8192];
-	cJSON *roots[FUZZ_FILES];
-
-	if (!registered++)
-		atexit(fuzz_end);
-	if (!folders[i][0]) {
-		strcpy(folders[i], "/tmp/percept-fuzz-XXXXXX");
-		if (!mkdtemp(folders[i]))
-			abort();
-		fuzz_links(&cases[i], folders[i]);
-	}
-	for (size_t k = 0; k < FUZZ_FILES; k++) {
-		snprintf(path, sizeof(path), "%s/%s", host_golden(cases[i].folder, golden), files[k]);
-		roots[k] = fuzz_read(path);
-	}
-	for (unsigned edits = take(in) % FUZZ_EDITS; edits > 0; edits--)
-		fuzz_edit(roots[take(in) % FUZZ_FILES], in);
-	for (size_t k = 0; k < FUZZ_FILES; k++) {
-		snprintf(path, sizeof(path), "%s/%s", folders[i], files[k]);
-		if (roots[k])
-			fuzz_write(path, roots[k]);
-		cJSON_Delete(roots[k]);
-	}
-	return folders[i];
-}
 
 /* ---- the plugins ---- */
 
@@ -362,7 +182,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct bytes in = { data, data + size };
 	const size_t i = take(&in) % (sizeof(cases) / sizeof(cases[0]));
-	const char *folder = fuzz_folder(i, &in);
+	const char *folder = fuzz_folder(cases[i].folder, &in);
 
 	fuzz_case_run(&cases[i], folder, &in);
 	return 0;
