@@ -4,10 +4,9 @@
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "sdk/nn/compute.h"
+#include "sdk/nn/part.h"
 
 static const char *const grid_prefixes[] = { "model.", "", NULL };
 
@@ -17,47 +16,23 @@ void grid_observe(struct nn *c, struct percept_call *call, const char *name, str
 		call->host->observe(call, name, x.data, (const uint64_t[]){ x.rows, x.cols }, 2);
 }
 
-static void grid_close(void *connector)
+static int grid_read(void *connector, const struct percept_open *open, struct nn_error *error)
 {
 	struct grid *g = connector;
-
-	nn_checkpoint_close(g->checkpoint);
-	free(g);
-}
-
-static int grid_read(struct grid *g, const char *path, enum nn_compute how, struct nn_error *error)
-{
-	struct nn_loader l = { .prefixes = grid_prefixes, .error = error };
-
-	g->checkpoint = l.checkpoint = nn_checkpoint_open(path, error);
-	if (!g->checkpoint)
-		return error->code ? error->code : -EINVAL;
-	nn_checkpoint_compute(g->checkpoint, how);
+	struct nn_loader l = { .checkpoint = g->checkpoint, .prefixes = grid_prefixes, .error = error };
 	const cJSON *config = nn_checkpoint_config(g->checkpoint);
 
+	snprintf(g->identity, sizeof(g->identity), "grid-1-%s-%s", nn_checkpoint_identity(g->checkpoint),
+		 nn_compute_name(nn_compute_option(open)));
 	g->kind = grid_kind_find(config, error);
 	return g->kind ? g->kind->load(g, config, &l) : error->code;
 }
 
 static int grid_open(struct percept_call *call, const struct percept_open *open, void **connector)
 {
-	struct nn_error error = { 0 };
+	static const struct nn_part part = { "grid connector", sizeof(struct grid), grid_read, nn_part_close };
 
-	if (!open->model)
-		return percept_fail(call, -EINVAL, "The grid connector needs a model: name a directory with config.json and "
-				    "model.safetensors.");
-	struct grid *g = calloc(1, sizeof(*g));
-
-	if (!g)
-		return percept_fail(call, -ENOMEM, "Memory is out.");
-	if (grid_read(g, open->model, nn_compute_option(open), &error)) {
-		grid_close(g);
-		return percept_fail(call, error.code ? error.code : -EINVAL, "%s", error.text);
-	}
-	snprintf(g->identity, sizeof(g->identity), "grid-1-%s-%s", nn_checkpoint_identity(g->checkpoint),
-		 nn_compute_name(nn_compute_option(open)));
-	*connector = g;
-	return 0;
+	return nn_part_open(call, open, &part, connector);
 }
 
 static int grid_info(void *connector, struct percept_connector_info *info)
@@ -106,20 +81,26 @@ static int grid_plan(struct percept_call *call, void *connector, const struct pe
 	return g->kind->pieces(call, layout, (uint32_t)each, e);
 }
 
+/* What one connect() is about. */
+struct grid_work {
+	const struct grid *g;
+	const struct percept_features *features;
+};
+
 /* Item after item, so that an item's rows do not depend on the others. */
-static int grid_items(struct nn *c, struct percept_call *call, const struct grid *g, const struct percept_features *f, float *data)
+static int grid_run(struct nn *c, struct percept_call *call, void *arg, float *data)
 {
-	const struct percept_layout *layout = &f->layout;
+	const struct grid_work *w = arg;
+	const struct percept_layout *layout = &w->features->layout;
 	uint32_t rows, cols;
-	int error = grid_sides(call, g, layout, &rows, &cols);
+	int error = grid_sides(call, w->g, layout, &rows, &cols);
 
 	for (uint32_t i = 0; !error && i < layout->items; i++) {
 		const struct nn_arena_mark mark = nn_arena_mark(c->arena);
-		const float *from = f->data + (size_t)i * layout->tokens * layout->dim;
-		struct nn_tensor y = g->kind->forward(c, call, g, nn_view((float *)from, layout->tokens, layout->dim), rows, cols);
+		const float *from = w->features->data + (size_t)i * layout->tokens * layout->dim;
+		struct nn_tensor x = nn_view((float *)from, layout->tokens, layout->dim);
 
-		for (size_t row = 0; !c->error && row < y.rows; row++, data += y.cols)
-			memcpy(data, y.data + row * y.stride, y.cols * sizeof(float));
+		data = nn_part_copy(c, w->g->kind->forward(c, call, w->g, x, rows, cols), data);
 		nn_arena_release(c->arena, mark);
 		error = c->error;
 	}
@@ -129,34 +110,17 @@ static int grid_items(struct nn *c, struct percept_call *call, const struct grid
 static int grid_connect(struct percept_call *call, void *connector, const struct percept_features *f, const char *instruction,
 			struct percept_embeddings *e)
 {
-	const struct grid *g = connector;
-	int error = grid_plan(call, connector, &f->layout, e);
-	struct nn c;
+	struct grid_work work = { connector, f };
+	const int error = grid_plan(call, connector, &f->layout, e);
 
-	(void)instruction;
-	if (error)
-		return error;
-	struct nn_arena *arena = nn_arena_new(0);
-	float *data = percept_alloc(call, (size_t)e->n * e->dim * sizeof(float));
-
-	if (!arena || !data) {
-		nn_arena_free(arena);
-		return percept_fail(call, -ENOMEM, "Memory is out.");
-	}
-	nn_begin(&c, call, arena);
-	error = grid_items(&c, call, g, f, data);
-	e->data = data;
-	nn_arena_free(arena);
-	if (error)
-		percept_fail(call, error, "The connection %s.", error == -ECANCELED ? "was cancelled" : "failed: memory is out");
-	return error;
+	return error ? error : nn_part_connect(call, e, "The connection", grid_run, &work);
 }
 
 static const struct percept_option options[] = {
 	NN_COMPUTE_OPTION,
 };
 static const struct percept_connector ops = {
-	.size = sizeof(ops), .n_options = sizeof(options) / sizeof(options[0]), .options = options, .open = grid_open, .close = grid_close, .info = grid_info, .plan = grid_plan, .connect = grid_connect,
+	.size = sizeof(ops), .n_options = sizeof(options) / sizeof(options[0]), .options = options, .open = grid_open, .close = nn_part_close, .info = grid_info, .plan = grid_plan, .connect = grid_connect,
 };
 const struct percept_plugin percept_plugin = {
 	.size = sizeof(percept_plugin), .abi = PERCEPT_ABI, .kind = PERCEPT_CONNECTOR, .name = "grid", .version = "0.1.0",

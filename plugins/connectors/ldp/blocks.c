@@ -9,18 +9,18 @@ static const char *const ldp_prefixes[] = { "model.mm_projector.", "mm_projector
 static const float ldp_eps = 1e-5f;
 
 /* "<name>.weight" (rows, cols), and "<name>.bias" where there is one. */
-static struct ldp_affine ldp_affine(struct ldp *p, struct nn_loader *l, size_t rows, size_t cols, const char *name)
+static struct affine ldp_affine(struct ldp *p, struct nn_loader *l, size_t rows, size_t cols, const char *name)
 {
 	struct nn_weight *w = nn_load(l, rows, cols, "%s.weight", name);
 
 	p->weight_bytes += w ? w->bytes + w->rows * sizeof(float) : 0;
 	nn_weight_pack(l->checkpoint, w, l->error);
-	return (struct ldp_affine){ w, w ? nn_load_vector_maybe(l, w->rows, "%s.bias", name) : NULL };
+	return (struct affine){ w, w ? nn_load_vector_maybe(l, w->rows, "%s.bias", name) : NULL };
 }
 
-static struct ldp_norm ldp_norm(struct ldp *p, struct nn_loader *l, const char *name)
+static struct norm ldp_norm(struct ldp *p, struct nn_loader *l, const char *name)
 {
-	struct ldp_norm n = { .w = nn_load_vector(l, p->out_dim, "%s.weight", name) };
+	struct norm n = { .w = nn_load_vector(l, p->out_dim, "%s.weight", name) };
 
 	n.b = nn_load_vector(l, p->out_dim, "%s.bias", name);
 	return n;

@@ -4,37 +4,23 @@
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <percept/plugin.h>
 
-static void ldp_close(void *connector)
+#include "sdk/nn/part.h"
+
+static int ldp_read(void *connector, const struct percept_open *open, struct nn_error *error)
 {
 	struct ldp *p = connector;
 
-	nn_checkpoint_close(p->checkpoint);
-	free(p);
+	snprintf(p->identity, sizeof(p->identity), "ldp-1-%s", nn_checkpoint_identity(p->checkpoint));
+	return ldp_load(p, error);
 }
 
 static int ldp_open(struct percept_call *call, const struct percept_open *open, void **connector)
 {
-	struct nn_error error = { 0 };
+	static const struct nn_part part = { "ldp connector", sizeof(struct ldp), ldp_read, nn_part_close };
 
-	if (!open->model)
-		return percept_fail(call, -EINVAL, "The ldp connector needs a model: name a directory with config.json and "
-				    "model.safetensors.");
-	struct ldp *p = calloc(1, sizeof(*p));
-
-	if (!p)
-		return percept_fail(call, -ENOMEM, "Memory is out.");
-	p->checkpoint = nn_checkpoint_open(open->model, &error);
-	if (!p->checkpoint || ldp_load(p, &error)) {
-		ldp_close(p);
-		return percept_fail(call, error.code ? error.code : -EINVAL, "%s", error.text);
-	}
-	snprintf(p->identity, sizeof(p->identity), "ldp-1-%s", nn_checkpoint_identity(p->checkpoint));
-	*connector = p;
-	return 0;
+	return nn_part_open(call, open, &part, connector);
 }
 
 static int ldp_info(void *connector, struct percept_connector_info *info)
@@ -77,20 +63,25 @@ static int ldp_plan(struct percept_call *call, void *connector, const struct per
 	return 0;
 }
 
-/* Piece by piece into `data`. 0 or c->error. */
-static int ldp_pieces(struct nn *c, const struct ldp *p, const struct percept_features *f, float *data)
+/* What one connect() is about. */
+struct ldp_work {
+	const struct ldp *p;
+	const struct percept_features *features;
+};
+
+/* Piece by piece. */
+static int ldp_run(struct nn *c, struct percept_call *call, void *arg, float *data)
 {
-	const struct percept_layout *l = &f->layout;
+	const struct ldp_work *w = arg;
+	const struct percept_layout *l = &w->features->layout;
 	uint32_t rows, cols;
 
 	ldp_places(l, &rows, &cols);
 	for (uint32_t i = 0; i < l->items && !nn_stopped(c); i++) {
 		const struct nn_arena_mark mark = nn_arena_mark(c->arena);
-		const struct nn_tensor x = nn_view((float *)f->data + (size_t)i * l->tokens * l->dim, l->tokens, l->dim);
-		struct nn_tensor y = ldp_forward(c, p, x, rows, cols);
+		const float *from = w->features->data + (size_t)i * l->tokens * l->dim;
 
-		for (size_t row = 0; !c->error && row < y.rows; row++, data += y.cols)
-			memcpy(data, y.data + row * y.stride, y.cols * sizeof(float));
+		data = nn_part_copy(c, ldp_forward(c, w->p, nn_view((float *)from, l->tokens, l->dim), rows, cols), data);
 		nn_arena_release(c->arena, mark);
 	}
 	return c->error;
@@ -99,29 +90,14 @@ static int ldp_pieces(struct nn *c, const struct ldp *p, const struct percept_fe
 static int ldp_connect(struct percept_call *call, void *connector, const struct percept_features *f, const char *instruction,
 		       struct percept_embeddings *e)
 {
-	struct nn c = { .error = -ENOMEM };
+	struct ldp_work work = { connector, f };
 	const int error = ldp_plan(call, connector, &f->layout, e);
 
-	(void)instruction;
-	if (error)
-		return error;
-	float *data = percept_alloc(call, (size_t)e->n * e->dim * sizeof(float));
-	struct nn_arena *arena = data ? nn_arena_new(0) : NULL;
-
-	if (arena) {
-		nn_begin(&c, call, arena);
-		ldp_pieces(&c, connector, f, data);
-	}
-	e->data = data;
-	nn_arena_free(arena);
-	if (!c.error)
-		return 0;
-	return percept_fail(call, c.error, "The projection %s.",
-			    c.error == -ECANCELED ? "was cancelled" : "failed: memory is out");
+	return error ? error : nn_part_connect(call, e, "The projection", ldp_run, &work);
 }
 
 static const struct percept_connector ops = {
-	.size = sizeof(ops), .open = ldp_open, .close = ldp_close, .info = ldp_info, .plan = ldp_plan, .connect = ldp_connect,
+	.size = sizeof(ops), .open = ldp_open, .close = nn_part_close, .info = ldp_info, .plan = ldp_plan, .connect = ldp_connect,
 };
 const struct percept_plugin percept_plugin = {
 	.size = sizeof(percept_plugin), .abi = PERCEPT_ABI, .kind = PERCEPT_CONNECTOR, .name = "ldp", .version = "0.1.0",

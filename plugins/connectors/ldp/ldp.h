@@ -2,24 +2,15 @@
 #ifndef LDP_H
 #define LDP_H
 
+#include "sdk/nn/affine.h"
 #include "sdk/nn/checkpoint.h"
 #include "sdk/nn/ops.h"
-
-/* A matrix and its bias. */
-struct ldp_affine {
-	const struct nn_weight *w;
-	const float *b;
-};
-
-struct ldp_norm {
-	const float *w, *b;
-};
 
 /* MobileNet's inverted residual of equal widths (Howard 2019): depthwise 3 x 3, a gate by the channels' means, 1 x 1. */
 struct ldp_block {
 	const float *depthwise;       /* [9][out_dim] */
-	struct ldp_norm norm1, norm2; /* over the channels */
-	struct ldp_affine squeeze, excite;
+	struct norm norm1, norm2; /* over the channels */
+	struct affine squeeze, excite;
 	const struct nn_weight *project;
 	uint32_t stride;              /* 1: what came in is added */
 };
@@ -31,7 +22,7 @@ struct ldp {
 	struct nn_checkpoint *checkpoint;
 	int version;
 	uint32_t in_dim, out_dim;
-	struct ldp_affine fc1, fc2;
+	struct affine fc1, fc2;
 	struct ldp_block blocks[LDP_BLOCKS];
 	const float *around, *around_bias; /* [9][out_dim], [out_dim] */
 	uint64_t weight_bytes;

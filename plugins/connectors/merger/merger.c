@@ -2,12 +2,12 @@
  * patches become one row each, which has a position in time, down and across. */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <percept/plugin.h>
 
 #include "sdk/nn/checkpoint.h"
 #include "sdk/nn/compute.h"
+#include "sdk/nn/part.h"
 
 enum { MERGER_SIDE_MAX = 64, MERGER_ROWS_MAX = 1 << 20 };
 
@@ -26,14 +26,6 @@ struct merger {
 };
 
 static const char *const merger_prefixes[] = { "visual.merger.", "model.visual.merger.", "merger.", NULL };
-
-static void merger_close(void *connector)
-{
-	struct merger *p = connector;
-
-	nn_checkpoint_close(p->checkpoint);
-	free(p);
-}
 
 static int merger_configure(struct merger *p, struct nn_error *error)
 {
@@ -77,28 +69,20 @@ static int merger_load(struct merger *p, struct nn_error *error)
 	return 0;
 }
 
-static int merger_open(struct percept_call *call, const struct percept_open *open, void **connector)
+static int merger_read(void *connector, const struct percept_open *open, struct nn_error *error)
 {
-	struct nn_error error = { 0 };
+	struct merger *p = connector;
 
-	if (!open->model)
-		return percept_fail(call, -EINVAL, "The merger connector needs a model: name a directory with config.json and "
-				    "model.safetensors.");
-	struct merger *p = calloc(1, sizeof(*p));
-
-	if (!p)
-		return percept_fail(call, -ENOMEM, "Memory is out.");
-	p->checkpoint = nn_checkpoint_open(open->model, &error);
-	if (p->checkpoint)
-		nn_checkpoint_compute(p->checkpoint, nn_compute_option(open));
-	if (!p->checkpoint || merger_configure(p, &error) || merger_load(p, &error)) {
-		merger_close(p);
-		return percept_fail(call, error.code ? error.code : -EINVAL, "%s", error.text);
-	}
 	snprintf(p->identity, sizeof(p->identity), "merger-1-%s-%s", nn_checkpoint_identity(p->checkpoint),
 		 nn_compute_name(nn_compute_option(open)));
-	*connector = p;
-	return 0;
+	return merger_configure(p, error) || merger_load(p, error) ? error->code : 0;
+}
+
+static int merger_open(struct percept_call *call, const struct percept_open *open, void **connector)
+{
+	static const struct nn_part part = { "merger connector", sizeof(struct merger), merger_read, nn_part_close };
+
+	return nn_part_open(call, open, &part, connector);
 }
 
 static int merger_info(void *connector, struct percept_connector_info *info)
@@ -216,40 +200,36 @@ static struct nn_tensor merger_forward(struct nn *c, struct percept_call *call, 
 	return nn_gemm(c, x, p->w[1], p->b[1]);
 }
 
+/* What one connect() is about. */
+struct merger_work {
+	const struct merger *p;
+	const struct percept_features *features;
+};
+
+static int merger_run(struct nn *c, struct percept_call *call, void *arg, float *data)
+{
+	const struct merger_work *w = arg;
+	const struct percept_layout *l = &w->features->layout;
+	const struct nn_tensor x = nn_view((float *)w->features->data, (size_t)l->items * l->tokens, w->p->in_dim);
+
+	nn_part_copy(c, merger_forward(c, call, w->p, l, x), data);
+	return c->error;
+}
+
 static int merger_connect(struct percept_call *call, void *connector, const struct percept_features *f, const char *instruction,
 			  struct percept_embeddings *e)
 {
-	const struct merger *p = connector;
-	struct nn c = { .error = -ENOMEM };
-	struct nn_tensor y = { 0 };
-	int error = merger_plan(call, connector, &f->layout, e);
+	struct merger_work work = { connector, f };
+	const int error = merger_plan(call, connector, &f->layout, e);
 
-	if (error)
-		return error;
-	struct nn_arena *arena = nn_arena_new(0);
-
-	if (arena) {
-		nn_begin(&c, call, arena);
-		y = merger_forward(&c, call, p, &f->layout,
-				   nn_view((float *)f->data, (size_t)f->layout.items * f->layout.tokens, p->in_dim));
-	}
-	float *data = c.error ? NULL : percept_alloc(call, (size_t)e->n * e->dim * sizeof(float));
-
-	for (size_t i = 0; data && i < e->n; i++)
-		memcpy(data + i * e->dim, y.data + i * y.stride, e->dim * sizeof(float));
-	e->data = data;
-	nn_arena_free(arena);
-	if (data)
-		return 0;
-	return percept_fail(call, c.error ? c.error : -ENOMEM, "The merging of patches %s.",
-			    c.error == -ECANCELED ? "was cancelled" : "failed: memory is out");
+	return error ? error : nn_part_connect(call, e, "The merging of patches", merger_run, &work);
 }
 
 static const struct percept_option options[] = {
 	NN_COMPUTE_OPTION,
 };
 static const struct percept_connector ops = {
-	.size = sizeof(ops), .n_options = sizeof(options) / sizeof(options[0]), .options = options, .open = merger_open, .close = merger_close, .info = merger_info, .plan = merger_plan,
+	.size = sizeof(ops), .n_options = sizeof(options) / sizeof(options[0]), .options = options, .open = merger_open, .close = nn_part_close, .info = merger_info, .plan = merger_plan,
 	.connect = merger_connect,
 };
 const struct percept_plugin percept_plugin = {

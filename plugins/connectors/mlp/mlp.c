@@ -2,7 +2,6 @@
  * LLaVA-NeXT makes of tiles: features to the decoder's embeddings. */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <percept/plugin.h>
 
@@ -10,6 +9,7 @@
 #include "plugins/connectors/mlp/mosaic.h"
 #include "sdk/nn/checkpoint.h"
 #include "sdk/nn/compute.h"
+#include "sdk/nn/part.h"
 
 enum { MLP_DEPTH_MAX = 16, MLP_MAPS_MAX = 64 };
 
@@ -43,14 +43,6 @@ static const struct mlp_names {
 };
 
 static const char *const mlp_prefixes[] = { "", "model.", NULL };
-
-static void mlp_close(void *connector)
-{
-	struct mlp *p = connector;
-
-	nn_checkpoint_close(p->checkpoint);
-	free(p);
-}
 
 /* Layers of one naming, until one is not there. */
 static void mlp_load(struct mlp *p, const struct mlp_names *names, struct nn_error *error)
@@ -106,48 +98,32 @@ static int mlp_read_rest(struct mlp *p, const cJSON *config, struct nn_error *er
 	return error->code ? error->code : merge_load(&p->merge_patches, &l, config, p->maps > 1 ? 0 : in);
 }
 
-static int mlp_read(struct mlp *p, const char *path, enum nn_compute how, struct nn_error *error)
+static int mlp_read(void *connector, const struct percept_open *open, struct nn_error *error)
 {
-	p->checkpoint = nn_checkpoint_open(path, error);
-	if (!p->checkpoint)
-		return error->code ? error->code : -EINVAL;
-	nn_checkpoint_compute(p->checkpoint, how);
+	struct mlp *p = connector;
 	const cJSON *config = nn_checkpoint_config(p->checkpoint);
 	const char *name = nn_config_string(config, "projector_hidden_act", "gelu");
-	const char *type = nn_config_string(nn_checkpoint_config(p->checkpoint), "model_type", "");
 	const int activation = nn_activation_named(name);
 
-	p->bidirectional = strcmp(type, "paligemma") ? PERCEPT_CAUSAL : PERCEPT_BIDIRECTIONAL_PROMPT;
+	p->bidirectional = strcmp(nn_config_string(config, "model_type", ""), "paligemma") ? PERCEPT_CAUSAL : PERCEPT_BIDIRECTIONAL_PROMPT;
 	if (activation < 0)
 		return nn_fail(error, -ENOTSUP, "config.json: the activation \"%.64s\" is not known here.", name);
 	p->activation = (enum nn_activation)activation;
+	snprintf(p->identity, sizeof(p->identity), "mlp-1-%s-%s", nn_checkpoint_identity(p->checkpoint),
+		 nn_compute_name(nn_compute_option(open)));
 	for (size_t i = 0; i < sizeof(mlp_names) / sizeof(mlp_names[0]) && !p->depth && !error->code; i++)
 		mlp_load(p, &mlp_names[i], error);
 	if (!p->depth && !error->code)
 		nn_fail(error, -EINVAL, "%s: no projector is in there: neither multi_modal_projector.linear_1 nor "
-			"model.mm_projector.", path);
+			"model.mm_projector.", open->model);
 	return error->code ? error->code : mlp_read_rest(p, config, error);
 }
 
 static int mlp_open(struct percept_call *call, const struct percept_open *open, void **connector)
 {
-	struct nn_error error = { 0 };
+	static const struct nn_part part = { "mlp connector", sizeof(struct mlp), mlp_read, nn_part_close };
 
-	if (!open->model)
-		return percept_fail(call, -EINVAL, "The mlp connector needs a model: name a directory with config.json and "
-				    "model.safetensors.");
-	struct mlp *p = calloc(1, sizeof(*p));
-
-	if (!p)
-		return percept_fail(call, -ENOMEM, "Memory is out.");
-	if (mlp_read(p, open->model, nn_compute_option(open), &error)) {
-		mlp_close(p);
-		return percept_fail(call, error.code ? error.code : -EINVAL, "%s", error.text);
-	}
-	snprintf(p->identity, sizeof(p->identity), "mlp-1-%s-%s", nn_checkpoint_identity(p->checkpoint),
-		 nn_compute_name(nn_compute_option(open)));
-	*connector = p;
-	return 0;
+	return nn_part_open(call, open, &part, connector);
 }
 
 static int mlp_info(void *connector, struct percept_connector_info *info)
@@ -249,44 +225,45 @@ static void mlp_arrange(struct nn *c, const struct mlp *p, const struct percept_
 		memcpy(data + i * e->dim, order[i] == MOSAIC_NEWLINE ? p->newline : y.data + order[i] * y.stride, e->dim * sizeof(float));
 }
 
+/* What one connect() is about. */
+struct mlp_work {
+	const struct mlp *p;
+	const struct percept_features *features;
+	const struct percept_embeddings *e;
+};
+
+static int mlp_run(struct nn *c, struct percept_call *call, void *arg, float *data)
+{
+	const struct mlp_work *w = arg;
+	struct percept_layout merged = w->features->layout;
+	struct nn_tensor y = mlp_forward(c, call, w->p, mlp_input(c, w->p, w->features));
+
+	merge_layout(&w->p->merge_patches, &merged);
+	if (!c->error)
+		mlp_arrange(c, w->p, &merged, y, w->e, data);
+	return c->error;
+}
+
 static int mlp_connect(struct percept_call *call, void *connector, const struct percept_features *f, const char *instruction,
 		       struct percept_embeddings *e)
 {
 	const struct mlp *p = connector;
-	struct nn c = { .error = -ENOMEM };
-	int error = mlp_plan(call, connector, &f->layout, e);
+	struct mlp_work work = { p, f, e };
+	const int error = mlp_plan(call, connector, &f->layout, e);
 
 	if (error)
 		return error;
 	if (f->n_extra != p->maps - 1 || (f->n_extra && !f->extra))
 		return percept_fail(call, -EINVAL, "The projector takes the features of %u layers and was given those of %u.", p->maps,
 				    f->n_extra + 1);
-	float *data = percept_alloc(call, (size_t)e->n * e->dim * sizeof(float));
-	struct nn_arena *arena = data ? nn_arena_new(0) : NULL;
-
-	if (arena) {
-		nn_begin(&c, call, arena);
-		struct nn_tensor y = mlp_forward(&c, call, p, mlp_input(&c, p, f));
-
-		struct percept_layout merged = f->layout;
-
-		merge_layout(&p->merge_patches, &merged);
-		if (!c.error)
-			mlp_arrange(&c, p, &merged, y, e, data);
-	}
-	e->data = data;
-	nn_arena_free(arena);
-	if (!c.error)
-		return 0;
-	return percept_fail(call, c.error, "The projection %s.",
-			    c.error == -ECANCELED ? "was cancelled" : "failed: memory is out");
+	return nn_part_connect(call, e, "The projection", mlp_run, &work);
 }
 
 static const struct percept_option options[] = {
 	NN_COMPUTE_OPTION,
 };
 static const struct percept_connector ops = {
-	.size = sizeof(ops), .n_options = sizeof(options) / sizeof(options[0]), .options = options, .open = mlp_open, .close = mlp_close, .info = mlp_info, .plan = mlp_plan, .connect = mlp_connect,
+	.size = sizeof(ops), .n_options = sizeof(options) / sizeof(options[0]), .options = options, .open = mlp_open, .close = nn_part_close, .info = mlp_info, .plan = mlp_plan, .connect = mlp_connect,
 };
 const struct percept_plugin percept_plugin = {
 	.size = sizeof(percept_plugin), .abi = PERCEPT_ABI, .kind = PERCEPT_CONNECTOR, .name = "mlp", .version = "0.1.0",

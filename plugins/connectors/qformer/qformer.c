@@ -3,32 +3,27 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "sdk/nn/part.h"
+
+static int qformer_read(void *connector, const struct percept_open *open, struct nn_error *error)
+{
+	const struct percept_value *window = percept_option(open, "window"), *stride = percept_option(open, "stride");
+	struct qformer *q = connector;
+
+	q->window = window ? (uint32_t)window->integer : 0;
+	q->stride = stride ? (uint32_t)stride->integer : q->window;
+	snprintf(q->identity, sizeof(q->identity), "qformer-1-%s-window%u-%u", nn_checkpoint_identity(q->checkpoint), q->window,
+		 q->stride);
+	return qformer_load(q, error);
+}
 
 static int qformer_open(struct percept_call *call, const struct percept_open *open, void **connector)
 {
-	const struct percept_value *window = percept_option(open, "window"), *stride = percept_option(open, "stride");
-	struct nn_error error = { 0 };
+	static const struct nn_part part = { "qformer connector", sizeof(struct qformer), qformer_read, qformer_close };
 
-	if (!open->model)
-		return percept_fail(call, -EINVAL, "The qformer connector needs a model: name a directory with config.json and "
-				    "model.safetensors.");
-	struct qformer *q = calloc(1, sizeof(*q));
-
-	if (!q)
-		return percept_fail(call, -ENOMEM, "Memory is out.");
-	q->window = window ? (uint32_t)window->integer : 0;
-	q->stride = stride ? (uint32_t)stride->integer : q->window;
-	q->checkpoint = nn_checkpoint_open(open->model, &error);
-	if (!q->checkpoint || qformer_load(q, &error)) {
-		qformer_close(q);
-		return percept_fail(call, error.code ? error.code : -EINVAL, "%s", error.text);
-	}
-	snprintf(q->identity, sizeof(q->identity), "qformer-1-%s-window%u-%u", nn_checkpoint_identity(q->checkpoint), q->window,
-		 q->stride);
-	*connector = q;
-	return 0;
+	return nn_part_open(call, open, &part, connector);
 }
 
 static int qformer_info(void *connector, struct percept_connector_info *info)
@@ -75,56 +70,47 @@ static int qformer_ids(struct percept_call *call, const struct qformer *q, const
 	return 0;
 }
 
-/* Each window of each item through the queries, to e->data. 0 or c->error. */
-static int qformer_run(struct nn *c, struct percept_call *call, const struct qformer *q, const struct percept_features *f,
-		       const struct nn_ids *ids, struct percept_embeddings *e)
-{
-	const struct percept_layout *l = &f->layout;
-	const size_t windows = qformer_windows(q, l->tokens), each = q->window && q->window < l->tokens ? q->window : l->tokens;
-	float *data = percept_alloc(call, (size_t)e->n * e->dim * sizeof(float));
+/* What one connect() is about. */
+struct qformer_work {
+	const struct qformer *q;
+	const struct percept_features *features;
+	const struct nn_ids *ids;
+};
 
-	if (!data)
-		return c->error = -ENOMEM;
-	e->data = data;
-	for (size_t i = 0; i < l->items * windows && !nn_stopped(c); i++, data += (size_t)q->n_queries * q->out_dim) {
+/* Each window of each item through the queries. */
+static int qformer_run(struct nn *c, struct percept_call *call, void *arg, float *data)
+{
+	const struct qformer_work *w = arg;
+	const struct qformer *q = w->q;
+	const struct percept_layout *l = &w->features->layout;
+	const size_t windows = qformer_windows(q, l->tokens), each = q->window && q->window < l->tokens ? q->window : l->tokens;
+
+	for (size_t i = 0; i < l->items * windows && !nn_stopped(c); i++) {
 		const struct nn_arena_mark mark = nn_arena_mark(c->arena);
 		const size_t first = i / windows * l->tokens + i % windows * q->stride;
-		struct nn_tensor y = qformer_forward(c, call, q, nn_view((float *)f->data + first * l->dim, each, l->dim), ids->data,
-						     ids->n);
+		struct nn_tensor x = nn_view((float *)w->features->data + first * l->dim, each, l->dim);
 
-		for (size_t r = 0; !c->error && r < y.rows; r++)
-			memcpy(data + r * y.cols, y.data + r * y.stride, y.cols * sizeof(float));
+		data = nn_part_copy(c, qformer_forward(c, call, q, x, w->ids->data, w->ids->n), data);
 		nn_arena_release(c->arena, mark);
 	}
+	if (c->error == -EINVAL)
+		percept_fail(call, -EINVAL, "The Q-Former was given a token that is not of its vocabulary.");
 	return c->error;
 }
 
 static int qformer_connect(struct percept_call *call, void *connector, const struct percept_features *f, const char *instruction,
 			   struct percept_embeddings *e)
 {
-	const struct qformer *q = connector;
-	struct nn c = { .error = -ENOMEM };
 	struct nn_ids ids = { 0 };
+	struct qformer_work work = { connector, f, &ids };
 	int error = qformer_plan(call, connector, &f->layout, e);
 
 	if (!error)
-		error = qformer_ids(call, q, instruction, &ids);
-	if (error) {
-		nn_ids_free(&ids);
-		return error;
-	}
-	struct nn_arena *arena = nn_arena_new(0);
-
-	if (arena) {
-		nn_begin(&c, call, arena);
-		qformer_run(&c, call, q, f, &ids, e);
-	}
-	nn_arena_free(arena);
+		error = qformer_ids(call, connector, instruction, &ids);
+	if (!error)
+		error = nn_part_connect(call, e, "The Q-Former", qformer_run, &work);
 	nn_ids_free(&ids);
-	if (!c.error)
-		return 0;
-	return percept_fail(call, c.error, "The Q-Former %s.", c.error == -ECANCELED ? "was cancelled" : c.error == -EINVAL ?
-			    "was given a token that is not of its vocabulary" : "failed: memory is out");
+	return error;
 }
 
 static const struct percept_option options[] = {

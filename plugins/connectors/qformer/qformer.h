@@ -5,20 +5,12 @@
 
 #include <percept/plugin.h>
 
+#include "sdk/nn/affine.h"
 #include "sdk/nn/checkpoint.h"
 #include "sdk/nn/ops.h"
 #include "sdk/nn/tokenizer.h"
 
 enum { QFORMER_LAYERS_MAX = 256, QFORMER_DIM_MAX = 1 << 16, QFORMER_QUERIES_MAX = 1 << 12, QFORMER_ROWS_MAX = 1 << 20 };
-
-struct affine {
-	const struct nn_weight *w;
-	const float *b;
-};
-
-struct norm {
-	const float *w, *b;
-};
 
 /* norm(out(attention(q, k, v)) + x). q.w NULL: there is none. */
 struct attention {

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "plugins/decoders/causal/choice.h"
+
 static void causal_close(void *decoder)
 {
 	struct causal *d = decoder;
@@ -15,26 +17,6 @@ static void causal_close(void *decoder)
 	kv_fini(&d->kv[1]);
 	model_close(&d->model);
 	free(d);
-}
-
-static uint32_t causal_option(const struct percept_open *open, const char *name, uint32_t fallback)
-{
-	const struct percept_value *v = percept_option(open, name);
-
-	return v ? (uint32_t)v->integer : fallback;
-}
-
-/* As `kv` says; else in 16 bits, and whole where everything is computed in float32. */
-static enum nn_page_type causal_page_type(const struct percept_open *open)
-{
-	static const char *const names[] = { [NN_PAGE_F32] = "f32", [NN_PAGE_F16] = "f16", [NN_PAGE_Q8] = "q8_0" };
-	const struct percept_value *kv = percept_option(open, "kv"), *compute = percept_option(open, "compute");
-
-	for (uint32_t i = 0; kv && i < sizeof(names) / sizeof(names[0]); i++) {
-		if (!strcmp(kv->string, names[i]))
-			return (enum nn_page_type)i;
-	}
-	return compute && !strcmp(compute->string, "f32") ? NN_PAGE_F32 : NN_PAGE_F16;
 }
 
 static int causal_open(struct percept_call *call, const struct percept_open *open, void **decoder)
@@ -48,9 +30,9 @@ static int causal_open(struct percept_call *call, const struct percept_open *ope
 
 	if (!d)
 		return percept_fail(call, -ENOMEM, "Memory is out.");
-	const struct percept_value *compute = percept_option(open, "compute"), *words = percept_option(open, "words");
-	const struct model_choice choice = { .context = causal_option(open, "context", 0), .words = words ? words->string : NULL,
-					     .fast = !compute || strcmp(compute->string, "f32") };
+	const struct percept_value *words = percept_option(open, "words");
+	const struct model_choice choice = { .context = choice_number(open, "context", 0), .words = words ? words->string : NULL,
+					     .fast = !choice_is(open, "compute", "f32") };
 
 	if (model_open(&d->model, open->model, &choice, &error)) {
 		free(d);
@@ -60,13 +42,11 @@ static int causal_open(struct percept_call *call, const struct percept_open *ope
 		call->host->note(call, PERCEPT_LOG_INFO, "%u tensors of %s are computed as Q8_0.", r->n, r->format->name);
 	const struct shape *s = &d->model.shape;
 
-	const struct nn_page_shape pages = { s->n_kv_heads, s->head_dim, s->v_dim, causal_page_type(open) };
+	const struct nn_page_shape pages = { s->n_kv_heads, s->head_dim, s->v_dim, choice_pages(open) };
 
 	d->arena = nn_arena_new(0);
-	d->max_batch = causal_option(open, "batch", 8192);
-	const uint64_t most = (uint64_t)causal_option(open, "kv_memory", 0) << 20;
-
-	d->budget.most = most ? most : kv_budget_default();
+	d->max_batch = choice_number(open, "batch", 8192);
+	d->budget.most = choice_budget(open);
 	if (!d->arena || kv_init(&d->kv[0], d->model.kv_layers[0], &pages, open->max_sequences, 0, &d->budget) ||
 	    kv_init(&d->kv[1], d->model.kv_layers[1], &pages, open->max_sequences, s->window, &d->budget)) {
 		causal_close(d);
@@ -265,14 +245,9 @@ static const struct percept_option options[] = {
 	  .help = "tokens that a sequence can hold; the model's own number by default" },
 	{ .name = "batch", .type = PERCEPT_OPTION_INT, .fallback = "8192", .min = 1, .max = 65536,
 	  .help = "tokens that one step computes at most, those of a picture that sees itself both ways included" },
-	{ .name = "compute", .type = PERCEPT_OPTION_ENUM, .fallback = "fast", .choices = "fast|f32",
-	  .help = "how rows meet quantised weights: rounded to 8 bits twice where that is faster, or in float32" },
-	{ .name = "kv", .type = PERCEPT_OPTION_ENUM, .choices = "f16|q8_0|f32",
-	  .help = "how keys and values are kept: f16 by default, f32 where compute is f32" },
 	{ .name = "words", .type = PERCEPT_OPTION_PATH,
 	  .help = "files of token embeddings, and of a head where they have one, that take the place of the model's" },
-	{ .name = "kv_memory", .type = PERCEPT_OPTION_INT, .min = 1, .max = 1 << 24,
-	  .help = "MiB that keys and values may take; half of what is free at the start by default" },
+	CHOICE_OPTIONS,
 };
 static const struct percept_decoder ops = {
 	.size = sizeof(ops), .n_options = sizeof(options) / sizeof(options[0]), .options = options,

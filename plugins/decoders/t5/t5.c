@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "plugins/decoders/causal/choice.h"
+
 static void t5_close(void *decoder)
 {
 	struct t5 *d = decoder;
@@ -15,20 +17,6 @@ static void t5_close(void *decoder)
 	kv_fini(&d->cross);
 	t5_model_close(&d->model);
 	free(d);
-}
-
-static uint32_t t5_number(const struct percept_open *open, const char *name)
-{
-	const struct percept_value *v = percept_option(open, name);
-
-	return v ? (uint32_t)v->integer : 0;
-}
-
-static int t5_is(const struct percept_open *open, const char *name, const char *value)
-{
-	const struct percept_value *v = percept_option(open, name);
-
-	return v && !strcmp(v->string, value);
 }
 
 static int t5_open(struct percept_call *call, const struct percept_open *open, void **decoder)
@@ -41,22 +29,18 @@ static int t5_open(struct percept_call *call, const struct percept_open *open, v
 				    "model.safetensors, or a .gguf file.");
 	if (!d)
 		return percept_fail(call, -ENOMEM, "Memory is out.");
-	const int whole = t5_is(open, "compute", "f32");
-
-	if (t5_model_open(&d->model, open->model, t5_number(open, "context"), !whole, &error)) {
+	if (t5_model_open(&d->model, open->model, choice_number(open, "context", 0), !choice_is(open, "compute", "f32"), &error)) {
 		free(d);
 		return percept_fail(call, error.code, "%s", error.text);
 	}
 	const struct t5_shape *s = &d->model.shape;
-	const struct nn_page_shape pages = { s->n_heads, s->head_dim, s->head_dim,
-					     t5_is(open, "kv", "q8_0") ? NN_PAGE_Q8 :
-					     t5_is(open, "kv", "f32") || (whole && !t5_is(open, "kv", "f16")) ? NN_PAGE_F32 : NN_PAGE_F16 };
-	const uint64_t most = (uint64_t)t5_number(open, "kv_memory") << 20;
+	const struct nn_page_shape pages = { s->n_heads, s->head_dim, s->head_dim, choice_pages(open) };
+	const uint32_t batch = choice_number(open, "batch", 0);
 
 	/* An encoder's rows come in one step, however many, beside a row of each other sequence. */
-	d->max_batch = (t5_number(open, "batch") > s->context ? t5_number(open, "batch") : s->context) + open->max_sequences;
+	d->max_batch = (batch > s->context ? batch : s->context) + open->max_sequences;
 	d->arena = nn_arena_new(0);
-	d->budget.most = most ? most : kv_budget_default();
+	d->budget.most = choice_budget(open);
 	if (!d->arena || kv_init(&d->self, s->n_decoder, &pages, open->max_sequences, 0, &d->budget) ||
 	    kv_init(&d->cross, s->n_decoder, &pages, open->max_sequences, 0, &d->budget)) {
 		t5_close(d);
@@ -283,12 +267,7 @@ static const struct percept_option options[] = {
 	  .help = "tokens that a sequence can hold, encoder and decoder together; twice the length that the model was trained with by default" },
 	{ .name = "batch", .type = PERCEPT_OPTION_INT, .fallback = "512", .min = 1, .max = 65536,
 	  .help = "tokens that one step computes at most; an encoder's whole input is always possible" },
-	{ .name = "compute", .type = PERCEPT_OPTION_ENUM, .fallback = "fast", .choices = "fast|f32",
-	  .help = "how rows meet quantised weights: rounded to 8 bits twice where that is faster, or in float32" },
-	{ .name = "kv", .type = PERCEPT_OPTION_ENUM, .choices = "f16|q8_0|f32",
-	  .help = "how keys and values are kept: f16 by default, f32 where compute is f32" },
-	{ .name = "kv_memory", .type = PERCEPT_OPTION_INT, .min = 1, .max = 1 << 24,
-	  .help = "MiB that keys and values may take; half of what is free at the start by default" },
+	CHOICE_OPTIONS,
 };
 static const struct percept_decoder ops = {
 	.size = sizeof(ops), .n_options = sizeof(options) / sizeof(options[0]), .options = options,

@@ -11,21 +11,11 @@
 #include <stdint.h>
 #include <cjson/cJSON.h>
 
+#include "sdk/nn/affine.h"
 #include "sdk/nn/checkpoint.h"
 #include "sdk/nn/ops.h"
 
 struct percept_call;
-
-/* A matrix and its bias; b NULL: none. */
-struct affine {
-	const struct nn_weight *w;
-	const float *b;
-};
-
-/* A norm's weight and bias; b NULL: none; w NULL: no such norm. */
-struct norm {
-	const float *w, *b;
-};
 
 struct tower_layer {
 	struct norm norm1, norm2, q_norm, k_norm, inner, sub;
