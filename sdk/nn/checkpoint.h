@@ -120,7 +120,8 @@ double nn_config_real(const cJSON *object, const char *names, double fallback, s
 int nn_config_bool(const cJSON *object, const char *names, int fallback, struct nn_error *error);
 const char *nn_config_string(const cJSON *object, const char *names, const char *fallback);
 const cJSON *nn_config_object(const cJSON *object, const char *names); /* NULL if absent */
-/* The "model_type" of config.json; of one that has none, by its class in "architectures". "" where neither says. Never NULL. */
+/* The "model_type" of config.json; of one that has none, by its class in "architectures"; of several names for one kind the usual one.
+ * "" where neither says. Never NULL. */
 const char *nn_config_type(const cJSON *config);
 /* The JSON object of a small file beside a model's others, to delete; NULL if there is none, or with an error. */
 cJSON *nn_config_file(const char *directory, const char *name, struct nn_error *error);

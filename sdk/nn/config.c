@@ -95,13 +95,16 @@ const cJSON *nn_config_object(const cJSON *object, const char *names)
 
 const char *nn_config_type(const cJSON *config)
 {
-	static const char *const classes[][2] = { { "CogVLMForCausalLM", "cogvlm" } };
+	static const char *const classes[][2] = { { "CogVLMForCausalLM", "cogvlm" } }, *const others[][2] = { { "cogvlm2", "cogvlm" } };
 	const cJSON *list = cJSON_IsObject(config) ? cJSON_GetObjectItemCaseSensitive(config, "architectures") : NULL;
 	const char *class = cJSON_GetStringValue(cJSON_GetArrayItem(list, 0)), *type = nn_config_string(config, "model_type", "");
 
 	for (size_t i = 0; class && !*type && i < sizeof(classes) / sizeof(classes[0]); i++)
 		if (!strcmp(classes[i][0], class))
 			return classes[i][1];
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (!strcmp(others[i][0], type))
+			return others[i][1];
 	return type;
 }
 

@@ -99,12 +99,13 @@ static void model_config(struct model *m, const cJSON *config)
 	const char *first = cJSON_GetStringValue(cJSON_GetArrayItem(architectures, 0));
 	if (!text)
 		text = config;
-	snprintf(m->family, sizeof m->family, "%s", nn_config_string(config, "model_type", "unknown"));
+	const char *type = nn_config_type(config);
+	snprintf(m->family, sizeof m->family, "%s", *type ? type : "unknown");
 	snprintf(m->architecture, sizeof m->architecture, "%s", first ? first : "");
 	m->context = nn_config_int(text, "max_position_embeddings|n_positions|n_ctx|max_seq_len|context_length", 0, 0, INT32_MAX, &ignored);
 	int64_t layers = nn_config_int(text, "num_hidden_layers|n_layer|n_layers|block_count", 0, 0, 1 << 16, &ignored);
 	int64_t heads = nn_config_int(text, "num_attention_heads|n_head|n_heads|attention.head_count", 0, 0, 1 << 16, &ignored);
-	int64_t kv_heads = nn_config_int(text, "num_key_value_heads|attention.head_count_kv", heads, 0, 1 << 16, &ignored);
+	int64_t kv_heads = nn_config_int(text, "num_key_value_heads|num_multi_query_heads|attention.head_count_kv", heads, 0, 1 << 16, &ignored);
 	int64_t width = nn_config_int(text, "hidden_size|n_embd|d_model|embedding_length", 0, 0, 1 << 24, &ignored);
 	int64_t head_dim = nn_config_int(text, "head_dim|attention.key_length", heads ? width / heads : 0, 0, 1 << 20, &ignored);
 	uint64_t size = 2 * sizeof(uint16_t);

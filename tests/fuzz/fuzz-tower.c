@@ -25,6 +25,7 @@ static const struct fuzz_case {
 	{ "eva", NULL, "vis_openclip_eva02" }, { "openclip", NULL, "vis_openclip_vit_quickgelu" }, { "convnext", NULL, "vis_convnext" },
 	{ "convnext", NULL, "vis_openclip_convnext_mlp" }, { NULL, "qformer", "conn_blip2_qformer" },
 	{ NULL, "qformer", "conn_instructblip_qformer" }, { NULL, "ldp", "conn_mobilevlm_ldp" }, { NULL, "ldp", "conn_mobilevlm_ldpv2" },
+	{ "eva", NULL, "vlm_cogvlm2" },
 };
 
 /* ---- the plugins ---- */

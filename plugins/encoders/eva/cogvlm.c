@@ -17,9 +17,7 @@ static const struct clip_names names = {
 
 int eva_is_cogvlm(const cJSON *root)
 {
-	const char *type = nn_config_type(root);
-
-	return !strcmp(type, "cogvlm") || !strcmp(type, "cogvlm2");
+	return !strcmp(nn_config_type(root), "cogvlm");
 }
 
 /* Keys that are called otherwise there, and what the published checkpoints have where a configuration is silent. */
