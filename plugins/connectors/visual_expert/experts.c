@@ -2,7 +2,8 @@
 #include "plugins/connectors/visual_expert/visual_expert.h"
 
 #include <errno.h>
-#include <string.h>
+
+#include "sdk/nn/part.h"
 
 typedef struct nn_tensor experts_forward(struct nn *c, const struct visual_expert *v, const struct expert_layer *l, struct nn_tensor x);
 
@@ -52,8 +53,7 @@ int experts_project(struct percept_call *call, void *state, uint32_t layer, enum
 	struct nn_tensor out = parts[what].forward(&c, v, &v->layers[layer],
 						   nn_view((float *)x, n, what == PERCEPT_PROJECT_OUT ? v->out_dim : v->d_model));
 
-	for (uint32_t t = 0; !c.error && t < n; t++)
-		memcpy(y + t * out.cols, out.data + t * out.stride, out.cols * sizeof(float));
+	nn_part_copy(&c, out, y);
 	if (!c.error)
 		return 0;
 	return percept_fail(call, c.error, "The visual expert's %s of layer %u %s.", parts[what].name, layer,

@@ -154,22 +154,19 @@ static int load_experts(struct visual_expert *v, int fast, struct nn_error *erro
 	return error->code;
 }
 
-int visual_expert_load(struct visual_expert *v, const struct expert_source *from, struct nn_error *error)
+int visual_expert_load(struct visual_expert *v, const char *experts, int fast, struct nn_error *error)
 {
-	if (!from->experts && nn_gguf_is_path(from->model))
+	const char *model = nn_checkpoint_path(v->checkpoint);
+
+	if (!experts && nn_gguf_is_path(model))
 		return nn_fail(error, -EINVAL, "%s has the projection alone; name the language model's file, which has the experts, with "
-			       "the option experts.", from->model);
-	v->checkpoint = nn_checkpoint_open(from->model, error);
-	if (v->checkpoint)
-		v->experts = from->experts ? nn_checkpoint_open(from->experts, error) : v->checkpoint;
-	if (!v->checkpoint || !v->experts)
+			       "the option experts.", model);
+	v->experts = experts ? nn_checkpoint_open(experts, error) : v->checkpoint;
+	if (!v->experts || load_projection(v, error))
 		return error->code ? error->code : -EINVAL;
-	nn_checkpoint_compute(v->checkpoint, from->how);
-	if (load_projection(v, error))
-		return error->code;
 	/* Rows meet in one batch: the experts compute row by row alike, as the decoder does. */
 	nn_checkpoint_compute(v->experts, NN_COMPUTE_F32);
-	return load_experts(v, from->fast, error);
+	return load_experts(v, fast, error);
 }
 
 void visual_expert_fini(struct visual_expert *v)

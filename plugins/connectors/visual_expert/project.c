@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "sdk/nn/part.h"
+
 enum { PROJECT_BLOCK = 2 /* patches a side that the convolution takes */ };
 
 /* Rows and columns of an item's patches; a square where the layout does not say. 0 or a negative errno after percept_fail(). */
@@ -92,8 +94,7 @@ static int project_items(struct nn *c, struct percept_call *call, const struct v
 			x = project_conv(c, v, x, rows, cols);
 		x = project_glu(c, &v->glu, x);
 		project_observe(c, call, "projected", x);
-		for (size_t t = 0; !c->error && t < x.rows; t++, data += x.cols)
-			memcpy(data, x.data + t * x.stride, x.cols * sizeof(float));
+		data = nn_part_copy(c, x, data);
 		nn_arena_release(c->arena, mark);
 	}
 	return c->error;

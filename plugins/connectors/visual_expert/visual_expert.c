@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "sdk/nn/compute.h"
+#include "sdk/nn/part.h"
 
 /* An item's embeddings, begin and end among them. */
 struct remembered {
@@ -27,29 +28,25 @@ static const char *expert_text(const struct percept_open *open, const char *name
 	return value && value->string && value->string[0] ? value->string : NULL;
 }
 
+static int expert_read(void *fusion, const struct percept_open *open, struct nn_error *error)
+{
+	struct visual_expert *v = fusion;
+	const char *compute = expert_text(open, "compute");
+	const int fast = !compute || strcmp(compute, "f32");
+
+	v->max_sequences = open->max_sequences;
+	if (visual_expert_load(v, expert_text(open, "experts"), fast, error))
+		return error->code ? error->code : -EINVAL;
+	snprintf(v->identity, sizeof(v->identity), "visual_expert-1-%s-%s-%s%s", nn_checkpoint_identity(v->checkpoint),
+		 nn_checkpoint_identity(v->experts), nn_compute_name(nn_compute_option(open)), fast ? "" : "-exact");
+	return 0;
+}
+
 static int expert_open(struct percept_call *call, const struct percept_open *open, void **fusion)
 {
-	const enum nn_compute how = nn_compute_option(open);
-	const char *compute = expert_text(open, "compute");
-	const struct expert_source from = { open->model, expert_text(open, "experts"), how, !compute || strcmp(compute, "f32") };
-	struct nn_error error = { 0 };
+	static const struct nn_part part = { "visual_expert connector", sizeof(struct visual_expert), expert_read, expert_close };
 
-	if (!open->model)
-		return percept_fail(call, -EINVAL, "The visual_expert connector needs a model: name a directory with config.json and "
-				    "model.safetensors, or a projector's .gguf file.");
-	struct visual_expert *v = calloc(1, sizeof(*v));
-
-	if (!v)
-		return percept_fail(call, -ENOMEM, "Memory is out.");
-	v->max_sequences = open->max_sequences;
-	if (visual_expert_load(v, &from, &error)) {
-		expert_close(v);
-		return percept_fail(call, error.code ? error.code : -EINVAL, "%s", error.text);
-	}
-	snprintf(v->identity, sizeof(v->identity), "visual_expert-1-%s-%s-%s%s", nn_checkpoint_identity(v->checkpoint),
-		 nn_checkpoint_identity(v->experts), nn_compute_name(how), from.fast ? "" : "-exact");
-	*fusion = v;
-	return 0;
+	return nn_part_open(call, open, &part, fusion);
 }
 
 static int expert_info(void *fusion, struct percept_fusion_info *info)

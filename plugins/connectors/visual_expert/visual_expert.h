@@ -38,15 +38,9 @@ struct visual_expert {
 	char identity[256];
 };
 
-/* load.c: from `model`, a folder or a projector's GGUF file, and `experts`, the language model that has the layers (NULL: `model`).
- * `how` is of the projection; `fast`: the experts' weights of block formats in integers. 0 or error->code; visual_expert_fini() after
- * either. [one] */
-struct expert_source {
-	const char *model, *experts;
-	enum nn_compute how;
-	int fast;
-};
-int visual_expert_load(struct visual_expert *v, const struct expert_source *from, struct nn_error *error);
+/* load.c: v->checkpoint is open, a folder's or a projector's GGUF file's; `experts` is the language model that has the layers, where it
+ * is another (NULL). `fast`: weights of block formats in integers. 0 or error->code; visual_expert_fini() after either. [one] */
+int visual_expert_load(struct visual_expert *v, const char *experts, int fast, struct nn_error *error);
 void visual_expert_fini(struct visual_expert *v);
 
 /* project.c: rows that an item's patches become, without begin and end; 0 with a reason given. [many] */
