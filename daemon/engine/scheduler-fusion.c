@@ -7,12 +7,19 @@ static int fusion_has(const struct assembly *assembly, const struct item *item)
 	return assembly->fusion && item->number && item->entry && item->entry->embeddings.memory;
 }
 
+/* Between batches, whose call is cancelled once all of a batch's streams are: this one never is. */
 static int fusion_call(struct scheduler *scheduler, uint32_t sequence, uint32_t media, void *memory)
 {
 	const struct lane *lane = scheduler->assembly->fusion;
+	struct call *call = &scheduler->call;
+	int (*const stopped)(void *arg) = call->stopped;
 
-	call_reset(&scheduler->call, lane->connector->plugin.api->name);
-	return lane->fusion_ops->bind(&scheduler->call.base, lane->connector->instance, sequence, media, memory);
+	call_reset(call, lane->connector->plugin.api->name);
+	call->stopped = NULL;
+	const int r = lane->fusion_ops->bind(&call->base, lane->connector->instance, sequence, media, memory);
+
+	call->stopped = stopped;
+	return r;
 }
 
 /* The first `n` items. */

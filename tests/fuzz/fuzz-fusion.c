@@ -18,6 +18,7 @@ static const struct fuzz_case {
 	{ "mllama", "cross_attention", "vlm_mllama" },
 	{ "idefics", "gated_cross_attention", "vlm_idefics_small" },
 	{ "eva", "visual_expert", "vlm_cogvlm" },
+	{ "idefics", "gated_cross_attention", "vlm_idefics_vector" },
 };
 
 static void fuzz_refused(const struct check_host *host, int error)

@@ -25,7 +25,8 @@ static const struct fuzz_case {
 	{ "eva", NULL, "vis_openclip_eva02" }, { "openclip", NULL, "vis_openclip_vit_quickgelu" }, { "convnext", NULL, "vis_convnext" },
 	{ "convnext", NULL, "vis_openclip_convnext_mlp" }, { NULL, "qformer", "conn_blip2_qformer" },
 	{ NULL, "qformer", "conn_instructblip_qformer" }, { NULL, "ldp", "conn_mobilevlm_ldp" }, { NULL, "ldp", "conn_mobilevlm_ldpv2" },
-	{ "eva", NULL, "vlm_cogvlm2" },
+	{ "eva", NULL, "vlm_cogvlm2" }, { NULL, "resampler", "conn_flamingo_frames" }, { NULL, "resampler", "conn_minicpmv" },
+	{ NULL, "resampler", "conn_minicpmv_places" },
 };
 
 /* ---- the plugins ---- */
