@@ -44,6 +44,7 @@ struct bench_cell {
 struct bench_encode {
 	unsigned threads, rows, items;
 	double seconds, least_seconds; /* the median, the shortest */
+	double prepare_seconds;        /* of that for the picture's resizing and normalising; 0: unknown */
 	double multiply_adds;          /* of the transformer; 0: unknown */
 };
 

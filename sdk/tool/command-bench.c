@@ -126,6 +126,8 @@ static void bench_json_encodes(cJSON *json, const struct bench_report *r)
 		cJSON_AddNumberToObject(one, "rows", e->rows);
 		cJSON_AddNumberToObject(one, "encode_ms", e->seconds * 1e3);
 		cJSON_AddNumberToObject(one, "least_ms", e->least_seconds * 1e3);
+		if (e->prepare_seconds > 0)
+			cJSON_AddNumberToObject(one, "prepare_ms", e->prepare_seconds * 1e3);
 		if (e->multiply_adds > 0) {
 			cJSON_AddNumberToObject(one, "giga_flops", 2e-9 * e->multiply_adds / e->seconds);
 			cJSON_AddNumberToObject(one, "fraction_of_peak", 1e-9 * e->multiply_adds / e->seconds / bench_peak(&r->machines[i]));
@@ -142,6 +144,8 @@ static void bench_print_encodes(const struct bench_report *r)
 		const struct bench_machine *m = &r->machines[i];
 		printf("%u thread%s: a picture of %u rows encoded in %.1f ms (at least %.1f ms)", e->threads, e->threads == 1 ? "" : "s", e->rows,
 		       e->seconds * 1e3, e->least_seconds * 1e3);
+		if (e->prepare_seconds > 0)
+			printf(", %.1f ms of it to prepare the picture", e->prepare_seconds * 1e3);
 		if (e->multiply_adds > 0)
 			printf(", %.1f GFLOPS: %.0f %% of the peak in f32", 2e-9 * e->multiply_adds / e->seconds,
 			       1e-7 * e->multiply_adds / e->seconds / m->giga_multiply_adds);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "sdk/nn/compute.h"
 #include "sdk/nn/part.h"
 
 static int qformer_read(void *connector, const struct percept_open *open, struct nn_error *error)
@@ -14,8 +15,8 @@ static int qformer_read(void *connector, const struct percept_open *open, struct
 
 	q->window = window ? (uint32_t)window->integer : 0;
 	q->stride = stride ? (uint32_t)stride->integer : q->window;
-	snprintf(q->identity, sizeof(q->identity), "qformer-1-%s-window%u-%u", nn_checkpoint_identity(q->checkpoint), q->window,
-		 q->stride);
+	snprintf(q->identity, sizeof(q->identity), "qformer-1-%s-window%u-%u-%s", nn_checkpoint_identity(q->checkpoint), q->window,
+		 q->stride, nn_compute_name(nn_compute_option(open)));
 	return qformer_load(q, error);
 }
 
@@ -118,6 +119,7 @@ static const struct percept_option options[] = {
 	  .help = "rows of features that the queries read at a time, for sound and speech; all by default" },
 	{ .name = "stride", .type = PERCEPT_OPTION_INT, .min = 1, .max = QFORMER_ROWS_MAX,
 	  .help = "rows from a window to the next; the window's length by default" },
+	NN_COMPUTE_OPTION,
 };
 static const struct percept_connector ops = {
 	.size = sizeof(ops), .n_options = sizeof(options) / sizeof(options[0]), .options = options, .open = qformer_open,

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <percept/plugin.h>
 
+enum { TOWER_ROWS = 4096 /* at once between the products of a feed-forward part */ };
+
 void tower_observe(struct nn *c, struct percept_call *call, const char *name, struct nn_tensor x)
 {
 	if (call && call->host->observe && x.data && !c->error && x.stride == x.cols)
@@ -118,18 +120,33 @@ static void tower_add(struct nn *c, const struct tower *t, struct nn_tensor x, c
 	nn_add_to(c, x, y);
 }
 
+/* The rows of x through the feed-forward part, some at a time: what lies between its products is several times as wide. */
+static void tower_feed_rows(struct nn *c, const struct tower *t, const struct tower_layer *l, struct nn_tensor x, struct percept_call *call)
+{
+	const struct tower_half half = { &l->fc2, &l->norm2, l->scale2, "layer0_mlp" };
+	const size_t most = call && call->host->observe ? x.rows : TOWER_ROWS;
+
+	for (size_t at = 0; at < x.rows && !c->error; at += most) {
+		const struct nn_arena_mark mark = nn_arena_mark(c->arena);
+		const struct nn_tensor part = nn_rows(x, at, x.rows - at < most ? x.rows - at : most);
+		const struct nn_operand h = tower_operand(c, t, part, t->post ? NULL : &l->norm2, l->fc1.w);
+		const struct nn_operand y = tower_feed(c, t, l, &h);
+
+		tower_add(c, t, part, &y, &half, call);
+		nn_arena_release(c->arena, mark);
+	}
+}
+
 void tower_layer(struct nn *c, const struct tower *t, uint32_t i, struct nn_tensor x, const struct tower_rows *rows,
 		 struct percept_call *call)
 {
 	static const struct tower_rows all = { 0 };
 	const struct tower_layer *l = &t->layers[i];
 	const struct nn_arena_mark mark = nn_arena_mark(c->arena);
-	struct nn_operand h = tower_operand(c, t, x, t->post ? NULL : &l->norm1, l->q.w);
-	struct nn_operand y = tower_attention(c, t, l, &h, rows ? rows : &all);
+	const struct nn_operand h = tower_operand(c, t, x, t->post ? NULL : &l->norm1, l->q.w);
+	const struct nn_operand y = tower_attention(c, t, l, &h, rows ? rows : &all);
 
 	tower_add(c, t, x, &y, &(struct tower_half){ &l->out, &l->norm1, l->scale1, "layer0_attention" }, i ? NULL : call);
-	h = tower_operand(c, t, x, t->post ? NULL : &l->norm2, l->fc1.w);
-	y = tower_feed(c, t, l, &h);
-	tower_add(c, t, x, &y, &(struct tower_half){ &l->fc2, &l->norm2, l->scale2, "layer0_mlp" }, i ? NULL : call);
 	nn_arena_release(c->arena, mark);
+	tower_feed_rows(c, t, l, x, i ? NULL : call);
 }

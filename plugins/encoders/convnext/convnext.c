@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "plugins/encoders/clip/foreign.h"
+#include "sdk/nn/compute.h"
 
 enum { CONVNEXT_PIXELS_MAX = 1 << 25 };
 
@@ -75,12 +76,14 @@ static int convnext_open(struct percept_call *call, const struct percept_open *o
 		return percept_fail(call, open->model ? -ENOMEM : -EINVAL, "The convnext encoder needs %s.", open->model ? "more memory" :
 				    "a model: name a directory with its configuration and weights");
 	k->checkpoint = nn_checkpoint_open(open->model, &error);
+	if (k->checkpoint)
+		nn_checkpoint_compute(k->checkpoint, nn_compute_option(open));
 	if (!k->checkpoint || convnext_parts(k, open, &error)) {
 		convnext_close(k);
 		return percept_fail(call, error.code ? error.code : -EINVAL, "%s", error.text);
 	}
-	snprintf(k->identity, sizeof(k->identity), "convnext-1-%s-%016llx-layer%u", nn_checkpoint_identity(k->checkpoint),
-		 (unsigned long long)(k->processor.digest ^ clip_digest(k->config)), k->layer);
+	snprintf(k->identity, sizeof(k->identity), "convnext-1-%s-%016llx-layer%u-%s", nn_checkpoint_identity(k->checkpoint),
+		 (unsigned long long)(k->processor.digest ^ clip_digest(k->config)), k->layer, nn_compute_name(nn_compute_option(open)));
 	*encoder = k;
 	return 0;
 }
@@ -203,6 +206,7 @@ static int convnext_encode_text(struct percept_call *call, void *encoder, const 
 static const struct percept_option options[] = {
 	{ .name = "layer", .type = PERCEPT_OPTION_INT, .min = -CONVNEXT_STAGES - 1, .max = CONVNEXT_STAGES,
 	  .help = "hidden state that is the feature, 0 the stem's, -1 the last stage's; the bundle's, else -1" },
+	NN_COMPUTE_OPTION,
 };
 static const struct percept_encoder convnext_encoder = {
 	.size = sizeof(convnext_encoder), .n_options = sizeof(options) / sizeof(options[0]), .options = options, .open = convnext_open,
