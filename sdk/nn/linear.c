@@ -19,6 +19,7 @@
 enum {
 	LINEAR_GROUP = 16,          /* blocks of rows that a task takes through a panel */
 	LINEAR_K = 512,             /* steps of k that stay in the cache while a group's blocks pass */
+	LINEAR_SPREAD = 64,         /* columns that are turned at a time */
 	LINEAR_INLINE = 32 << 10,   /* multiply-adds that are not worth waking a thread for */
 	GEMM_ROWS = 256,
 	GEMM_COLS = 256,
@@ -138,35 +139,36 @@ struct linear {
 	const struct nn_kernels *kernels;
 	struct nn_tensor x, y;
 	const float *xp;        /* x by blocks: [block][k][rows of the block] */
-	size_t block, blocks;   /* rows of a block, the last may have fewer; their number */
+	size_t blocks;          /* all about equally high */
 	const unsigned char *packed;
 	enum nn_type type;
 	const float *b;
 	size_t panels, step, steps; /* panels; of a task; tasks a group */
 };
 
-static size_t linear_block_rows(const struct linear *l, size_t block)
+/* The first row of a block; of the one behind the last, the number of rows. */
+static size_t linear_block_row(const struct linear *l, size_t block)
 {
-	size_t left = l->x.rows - block * l->block;
-
-	return left < l->block ? left : l->block;
+	return block * (l->x.rows / l->blocks) + block * (l->x.rows % l->blocks) / l->blocks;
 }
 
 static void linear_spread(void *arg, size_t begin, size_t end)
 {
 	const struct linear *l = arg;
-	float *xp = (float *)l->xp;
+	const size_t cols = l->x.cols;
 
 	for (size_t i = begin; i < end; i++) {
-		size_t rows = linear_block_rows(l, i), cols = l->x.cols;
-		float *to = xp + i * l->block * cols;
+		const size_t row = linear_block_row(l, i), rows = linear_block_row(l, i + 1) - row;
+		float *to = (float *)l->xp + row * cols;
 
-		for (size_t r = 0; r < rows; r++) {
-			const float *from = l->x.data + (i * l->block + r) * l->x.stride;
+		/* Some columns at a time: what they become stays in the nearest cache meanwhile. */
+		for (size_t at = 0; at < cols; at += LINEAR_SPREAD)
+			for (size_t r = 0; r < rows; r++) {
+				const float *from = l->x.data + (row + r) * l->x.stride;
 
-			for (size_t k = 0; k < cols; k++)
-				to[k * rows + r] = from[k];
-		}
+				for (size_t k = at; k < cols && k < at + LINEAR_SPREAD; k++)
+					to[k * rows + r] = from[k];
+			}
 	}
 }
 
@@ -179,10 +181,10 @@ static void linear_group(const struct linear *l, size_t first, size_t last, size
 
 	for (size_t at = 0; at < k; at += block) {
 		for (size_t i = first; i < last; i++) {
-			size_t rows = linear_block_rows(l, i);
+			const size_t row = linear_block_row(l, i), rows = linear_block_row(l, i + 1) - row;
 			struct kernel_tile t = {
-				.acc = acc + (i - first) * l->block * KERNEL_PANEL,
-				.x = l->xp + i * l->block * k + at * rows,
+				.acc = acc + (row - linear_block_row(l, first)) * KERNEL_PANEL,
+				.x = l->xp + row * k + at * rows,
 				.xk = rows,
 				.panel = w + at * KERNEL_PANEL * linear_element(l->type),
 				.k = k - at < block ? k - at : block,
@@ -221,7 +223,7 @@ static void linear_task(void *arg, uint32_t index)
 
 	if (last > l->blocks)
 		last = l->blocks;
-	size_t row = first * l->block, rows = (last == l->blocks ? l->x.rows : last * l->block) - row;
+	size_t row = linear_block_row(l, first), rows = linear_block_row(l, last) - row;
 
 	for (size_t p = begin; p < end; p++) {
 		linear_group(l, first, last, p, acc);
@@ -233,8 +235,6 @@ static void linear_task(void *arg, uint32_t index)
 static int linear_prepare(struct nn *c, struct linear *l)
 {
 	l->blocks = (l->x.rows + KERNEL_ROWS - 1) / KERNEL_ROWS;
-	l->block = (l->x.rows + l->blocks - 1) / l->blocks;
-	l->blocks = (l->x.rows + l->block - 1) / l->block;
 	l->xp = l->x.data;
 	if (l->x.rows == 1)
 		return 0;
@@ -243,7 +243,7 @@ static int linear_prepare(struct nn *c, struct linear *l)
 	if (c->error)
 		return c->error;
 	l->xp = xp.data;
-	nn_split(c, l->blocks, LINEAR_INLINE / (l->block * l->x.cols + 1) + 1, linear_spread, l);
+	nn_split(c, l->blocks, LINEAR_INLINE / (KERNEL_ROWS * l->x.cols + 1) + 1, linear_spread, l);
 	return c->error;
 }
 
