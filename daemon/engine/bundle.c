@@ -58,6 +58,7 @@ static const struct bundle {
 	{"eva", {{"image.encoder", "eva"}}},
 	{"convnext", {{"image.encoder", "convnext"}}},
 	{"convnextv2", {{"image.encoder", "convnext"}}},
+	{"vit_", {{"image.encoder", "vit"}}},
 	{"siglip2", {{"image.encoder", "siglip2"}}},
 	{"siglip2_vision_model", {{"image.encoder", "siglip2"}}},
 	{"open_clip", {{"image.encoder", "openclip"}}},
@@ -113,7 +114,7 @@ static const char *bundle_member(const cJSON *config, const char *member)
 /* The model_type; of OpenCLIP's and timm's files, which have none, the family of the picture tower. */
 static const char *bundle_type(const cJSON *config)
 {
-	static const char *const families[] = {"eva", "convnext"};
+	static const char *const families[] = {"eva", "convnext", "vit_"};
 	const cJSON *open_clip = cJSON_GetObjectItemCaseSensitive(config, "model_cfg");
 	const cJSON *tower = cJSON_GetObjectItemCaseSensitive(open_clip, "vision_cfg");
 	const char *type = nn_config_type(config);

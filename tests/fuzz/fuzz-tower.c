@@ -21,7 +21,7 @@ static const struct fuzz_case {
 	{ "internvl", "grid", "vlm_internvl" }, { "internvl", "grid", "vlm_internvl_rms" }, { "pixtral", "mlp", "vlm_pixtral" },
 	{ "pixtral", "mlp", "vlm_mistral3" }, { "qwen2vl", "merger", "vlm_qwen2vl" }, { "qwen2vl", "merger", "vlm_qwen25vl" },
 	{ "blip", NULL, "vis_blip2" }, { "clip", NULL, "vis_clip_full" }, { "siglip", NULL, "vis_siglip" }, { "siglip2", NULL, "vis_siglip2" },
-	{ "dinov2", NULL, "vis_dinov2_registers_swiglu" }, { "vit", NULL, "vis_vit_interp" }, { "eva", NULL, "vis_eva01" },
+	{ "dinov2", NULL, "vis_dinov2_registers_swiglu" }, { "vit", NULL, "vis_vit_interp" }, { "vit", NULL, "vis_openclip_vit_map" }, { "eva", NULL, "vis_eva01" },
 	{ "eva", NULL, "vis_openclip_eva02" }, { "openclip", NULL, "vis_openclip_vit_quickgelu" }, { "convnext", NULL, "vis_convnext" },
 	{ "convnext", NULL, "vis_openclip_convnext_mlp" }, { NULL, "qformer", "conn_blip2_qformer" },
 	{ NULL, "qformer", "conn_instructblip_qformer" }, { NULL, "ldp", "conn_mobilevlm_ldp" }, { NULL, "ldp", "conn_mobilevlm_ldpv2" },

@@ -10,7 +10,7 @@ static const char *openclip_plugin(const cJSON *model)
 {
 	const char *timm = cJSON_GetStringValue(cJSON_GetObjectItem(cJSON_GetObjectItem(model, "vision_cfg"), "timm_model_name"));
 
-	return !timm ? "openclip" : strstr(timm, "convnext") ? "convnext" : "eva";
+	return !timm ? "openclip" : strstr(timm, "convnext") ? "convnext" : strstr(timm, "vit_") ? "vit" : "eva";
 }
 
 static void openclip_run(struct golden *g, const char *plugin, const char *folder)

@@ -6,23 +6,33 @@
 
 enum { POOL_QUERIES_MAX = 1 << 12 };
 
+/* Hugging Face's SigLIP, with q, k and v in one; timm's. */
+static const struct probe_names {
+	const char *query, *q, *kv, *out, *norm, *fc1, *fc2;
+} probe_names[] = {
+	{ "head.probe", "head.attention.in_proj_", "head.attention.in_proj_", "head.attention.out_proj", "head.layernorm", "head.mlp.fc1",
+	  "head.mlp.fc2" },
+	{ "attn_pool.latent", "attn_pool.q", "attn_pool.kv", "attn_pool.proj", "attn_pool.norm", "attn_pool.mlp.fc1", "attn_pool.mlp.fc2" },
+};
+
 static void pool_load_probe(struct vision *v, struct nn_loader *l)
 {
 	const size_t d = v->tower.d_model, ff = v->tower.d_ff;
-	struct nn_weight *query = nn_load(l, 0, 0, "head.probe");
-	static const char *const in = "head.attention.in_proj_";
+	const int timm = nn_load_maybe(l, 0, 0, "attn_pool.latent") != NULL;
+	const struct probe_names *m = &probe_names[timm];
+	struct nn_weight *query = nn_load(l, 0, 0, "%s", m->query);
 	struct probe *p = &v->probe;
 
 	if (query && query->rows * query->cols != d)
-		nn_fail(l->error, -EINVAL, "head.probe has %zu values instead of %zu.", query->rows * query->cols, d);
+		nn_fail(l->error, -EINVAL, "%s has %zu values instead of %zu.", m->query, query->rows * query->cols, d);
 	p->query = l->error->code ? NULL : nn_weight_f32(l->checkpoint, query);
-	p->q = tower_slice(&v->tower, l, d, d, 0, 3, in);
-	p->k = tower_slice(&v->tower, l, d, d, 1, 3, in);
-	p->v = tower_slice(&v->tower, l, d, d, 2, 3, in);
-	p->out = tower_affine(&v->tower, l, d, d, "head.attention.out_proj");
-	p->norm = tower_norm(&v->tower, l, "head.layernorm");
-	p->fc1 = tower_affine(&v->tower, l, ff, d, "head.mlp.fc1");
-	p->fc2 = tower_affine(&v->tower, l, d, ff, "head.mlp.fc2");
+	p->q = timm ? tower_affine(&v->tower, l, d, d, m->q) : tower_slice(&v->tower, l, d, d, 0, 3, m->q);
+	p->k = timm ? tower_slice(&v->tower, l, d, d, 0, 2, m->kv) : tower_slice(&v->tower, l, d, d, 1, 3, m->kv);
+	p->v = timm ? tower_slice(&v->tower, l, d, d, 1, 2, m->kv) : tower_slice(&v->tower, l, d, d, 2, 3, m->kv);
+	p->out = tower_affine(&v->tower, l, d, d, m->out);
+	p->norm = tower_norm(&v->tower, l, m->norm);
+	p->fc1 = tower_affine(&v->tower, l, ff, d, m->fc1);
+	p->fc2 = tower_affine(&v->tower, l, d, ff, m->fc2);
 	if (!l->error->code && !p->query)
 		nn_fail(l->error, -ENOMEM, "Memory is out.");
 }
