@@ -20,6 +20,8 @@ static void opens_what_is_whole(void **state)
 		{ "causal", FOLDER, NULL, NULL },
 		{ "mllama", FOLDER, "vision_config.supported_aspect_ratios", "null" },
 		{ "mllama", FOLDER, "vision_config.intermediate_layers_indices", "[-1,0]" },
+		{ "mllama", FOLDER, "vision_config.vision_output_dim", "null" },
+		{ "cross_attention", FOLDER, "vision_config.vision_output_dim", "null" },
 		{ "mllama", "vlm_mllama", "preprocessor_config.json", "image_processor_type", "\"CLIPImageProcessor\"" },
 	};
 

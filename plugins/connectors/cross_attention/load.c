@@ -21,7 +21,7 @@ static uint32_t cross_int(const cJSON *config, const char *names, int64_t fallba
 
 static int cross_numbers(struct cross *x, const cJSON *root, const cJSON *config, struct nn_error *error)
 {
-	const cJSON *vision = nn_config_object(root, "vision_config"), *states = nn_config_object(vision, "intermediate_layers_indices");
+	const cJSON *vision = nn_config_object(root, "vision_config"), *states = cJSON_GetObjectItemCaseSensitive(vision, "intermediate_layers_indices");
 	const int act = nn_activation_named(nn_config_string(config, "hidden_act", "silu"));
 	const int64_t maps = cJSON_IsArray(states) ? 1 + cJSON_GetArraySize(states) : 6;
 
