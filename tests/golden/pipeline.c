@@ -89,7 +89,8 @@ static int pipeline_add(float **all, size_t *n, const float *data, size_t count)
 
 	if (!more)
 		return -1;
-	memcpy(more + *n, data, count * sizeof(float));
+	if (count)
+		memcpy(more + *n, data, count * sizeof(float));
 	*all = more;
 	*n += count;
 	return 0;
