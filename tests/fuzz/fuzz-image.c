@@ -28,7 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint32_t width = data[0], height = data[1];
 	size_t need = (size_t)width * height * 3, have = nul ? (size_t)(data + size - nul - 1) : 0;
 	uint8_t *rgb = calloc(need + 1, 1);
-	const struct nn_tiles_ask ask = {.detail = data[2] % 3, .pieces = data[3]};
+	const struct nn_tiles_ask ask = {.detail = data[2] % 3, .pieces = data[3], .pixels = (uint64_t)data[3] * 50};
 	struct nn_image_processor p;
 	struct nn_error error = {0};
 	struct nn_tiles tiles;
