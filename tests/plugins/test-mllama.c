@@ -37,6 +37,7 @@ static void opens_what_is_whole(void **state)
 static void the_tower_refuses_odd_values(void **state)
 {
 	static const struct odd odd[] = {
+		{ "mllama", FOLDER, "vision_config.model_type", "\"clip_vision_model\"" },
 		{ "mllama", FOLDER, "vision_config.max_num_tiles", "0" },
 		{ "mllama", FOLDER, "vision_config.max_num_tiles", "-4" },
 		{ "mllama", FOLDER, "vision_config.max_num_tiles", "5" },
@@ -89,6 +90,7 @@ static void the_tower_refuses_odd_values(void **state)
 static void the_layers_refuse_odd_values(void **state)
 {
 	static const struct odd odd[] = {
+		{ "cross_attention", FOLDER, "text_config.model_type", "\"llama\"" },
 		{ "cross_attention", FOLDER, "text_config.cross_attention_layers", "[]" },
 		{ "cross_attention", FOLDER, "text_config.cross_attention_layers", "[1,1]" },
 		{ "cross_attention", FOLDER, "text_config.cross_attention_layers", "[1,4]" },

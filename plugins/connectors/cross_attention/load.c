@@ -21,7 +21,8 @@ static uint32_t cross_int(const cJSON *config, const char *names, int64_t fallba
 
 static int cross_numbers(struct cross *x, const cJSON *root, const cJSON *config, struct nn_error *error)
 {
-	const cJSON *vision = nn_config_object(root, "vision_config"), *states = cJSON_GetObjectItemCaseSensitive(vision, "intermediate_layers_indices");
+	const cJSON *vision = nn_config_object(root, "vision_config");
+	const cJSON *states = cJSON_GetObjectItemCaseSensitive(vision, "intermediate_layers_indices");
 	const int act = nn_activation_named(nn_config_string(config, "hidden_act", "silu"));
 	const int64_t maps = cJSON_IsArray(states) ? 1 + cJSON_GetArraySize(states) : 6;
 
@@ -137,7 +138,10 @@ int cross_load(struct cross *x, const char *path, enum nn_compute how, struct nn
 	const cJSON *root = nn_checkpoint_config(x->checkpoint), *inner = nn_config_object(root, "text_config");
 	const cJSON *config = inner ? inner : root;
 	struct nn_loader l = { .checkpoint = x->checkpoint, .prefixes = cross_prefixes, .error = error };
+	const char *type = nn_config_string(config, "model_type", "mllama");
 
+	if (strncmp(type, "mllama", strlen("mllama")))
+		return nn_fail(error, -ENOTSUP, "config.json: \"%.64s\" is not Llama 3.2 Vision, whose layers these are.", type);
 	if (cross_numbers(x, root, config, error))
 		return error->code;
 	const uint32_t n = cross_int(config, "num_hidden_layers", 40, CROSS_LAYERS_MAX, error);

@@ -94,7 +94,10 @@ static int mllama_configure(struct mllama *m, int before, struct nn_error *error
 {
 	const cJSON *root = nn_checkpoint_config(m->checkpoint), *inner = nn_config_object(root, "vision_config");
 	const cJSON *config = inner ? inner : root;
+	const char *type = nn_config_string(config, "model_type", "mllama");
 
+	if (strncmp(type, "mllama", strlen("mllama")))
+		return nn_fail(error, -ENOTSUP, "config.json: \"%.64s\" is not Llama 3.2 Vision, whose picture towers this is.", type);
 	if (mllama_towers(m, config, error) || mllama_states(m, config, before, error))
 		return error->code;
 	m->image_size = mllama_int(config, "image_size", 448, 1, MLLAMA_SIDE_MAX, error);
