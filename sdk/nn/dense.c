@@ -75,16 +75,12 @@ uint16_t *dense_take(struct nn *c, struct nn_tensor x, const struct nn_operand_n
 
 /* ---- products ---- */
 
-void dense_tile(const struct dense_kernels *kernels, const struct dense_tile *t)
+/* Of exact numbers by tiles of rounded ones: small terms by themselves, so that the large ones' sum is rounded as often as one of f32. */
+static void dense_tile_terms(const struct dense_kernels *kernels, const struct dense_tile *t)
 {
 	_Alignas(64) float small[DENSE_SIZE];
 	struct dense_tile part = *t;
 
-	if (!t->terms || kernels->exact_tile) {
-		(t->terms ? kernels->exact_tile : kernels->tile)(t);
-		return;
-	}
-	/* Small terms by themselves, so that the large ones' sum is rounded as often as one of f32. */
 	part.terms = 0;
 	part.acc = small;
 	part.first = 1;
@@ -102,6 +98,16 @@ void dense_tile(const struct dense_kernels *kernels, const struct dense_tile *t)
 	kernels->tile(&part);
 	for (size_t i = 0; i < DENSE_SIZE / (t->rows > DENSE_HALF ? 1 : 2); i++)
 		t->acc[i] += small[i];
+}
+
+void dense_tile(const struct dense_kernels *kernels, const struct dense_tile *t)
+{
+	if (!t->terms)
+		kernels->tile(t);
+	else if (kernels->exact_tile)
+		kernels->exact_tile(t);
+	else
+		dense_tile_terms(kernels, t);
 }
 
 struct dense_run {
