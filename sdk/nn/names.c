@@ -77,6 +77,18 @@ static const struct nn_tensor_name names_gpt2[] = {
 	{ "ffn_down", "h.%u.mlp.c_proj" },
 	{ NULL, NULL },
 };
+static const struct nn_tensor_name names_gpt_neox[] = {
+	{ "token_embd", "embed_in" },
+	{ "output_norm", "final_layer_norm" },
+	{ "output", "embed_out" },
+	{ "attn_norm", "layers.%u.input_layernorm" },
+	{ "attn_qkv", "layers.%u.attention.query_key_value" },
+	{ "attn_output", "layers.%u.attention.dense" },
+	{ "ffn_norm", "layers.%u.post_attention_layernorm" },
+	{ "ffn_up", "layers.%u.mlp.dense_h_to_4h" },
+	{ "ffn_down", "layers.%u.mlp.dense_4h_to_h" },
+	{ NULL, NULL },
+};
 static const struct nn_tensor_name names_mixtral[] = {
 	{ "ffn_gate_inp", "layers.%u.block_sparse_moe.gate" },
 	{ "ffn_gate_exps", "layers.%u.block_sparse_moe.experts.%u.w1" },
@@ -138,6 +150,7 @@ static const struct {
 	{ "gemma2", names_gemma },
 	{ "gemma3", names_gemma },
 	{ "gpt2", names_gpt2 },
+	{ "gpt_neox", names_gpt_neox },
 	{ "mixtral", names_mixtral },
 	{ "mpt", names_mpt },
 	{ "opt", names_opt },

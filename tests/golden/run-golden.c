@@ -40,6 +40,7 @@ static const struct {
 	{ "phi3", case_decoder },
 	{ "gpt2", case_decoder },
 	{ "mpt", case_decoder },
+	{ "gpt_neox", case_decoder },
 	{ "opt", case_decoder },
 	{ "blip caption", case_caption },
 	{ "t5", case_t5 },

@@ -258,5 +258,5 @@ static const struct percept_decoder ops = {
 };
 const struct percept_plugin percept_plugin = {
 	.size = sizeof(percept_plugin), .abi = PERCEPT_ABI, .kind = PERCEPT_DECODER, .name = "causal", .version = "0.1.0",
-	.license = "Apache-2.0", .summary = "Causal language models: LLaMA, Mistral, Mixtral, Qwen, Qwen2-VL, Gemma, Phi-3, GPT-2, OPT, MPT, DeepSeek-V2, Idefics, Llama 3.2 Vision", .ops = &ops,
+	.license = "Apache-2.0", .summary = "Causal language models: LLaMA, Mistral, Mixtral, Qwen, Qwen2-VL, Gemma, Phi-3, GPT-2, GPT-NeoX, OPT, MPT, DeepSeek-V2, Idefics, Llama 3.2 Vision", .ops = &ops,
 };

@@ -208,7 +208,7 @@ static struct nn_tensor forward_layer(struct forward *f, uint32_t i, struct nn_t
 	};
 	void *const *const *pages = (void *const *const *)f->pages[l->kv];
 	const struct nn_page_shape *shape = &f->d->kv[l->kv].shape;
-	struct nn_tensor qkv[3], h;
+	struct nn_tensor qkv[3], h, beside = { 0 };
 
 	forward_qkv(f, i, forward_norm(f, x, &l->attention_norm), qkv);
 	nn_page_write_rows(c, shape, pages, f->index, qkv[1], qkv[2]);
@@ -218,8 +218,10 @@ static struct nn_tensor forward_layer(struct forward *f, uint32_t i, struct nn_t
 		causal_show(&(struct causal_shown){ c, f->call, f->batch, i, shape, pages }, qkv[0], &how);
 	h = nn_attention_paged(c, qkv[0], shape, pages, &how);
 	h = forward_project(f, i, PERCEPT_PROJECT_OUT, h, s->d_model);
+	if (s->parallel)
+		beside = forward_norm(f, x, &l->mlp_norm);
 	forward_sum(f, x, forward_norm(f, h, &l->attention_post), &l->attention_sum);
-	h = forward_project(f, i, PERCEPT_PROJECT_MLP, forward_norm(f, x, &l->mlp_norm), s->d_model);
+	h = forward_project(f, i, PERCEPT_PROJECT_MLP, s->parallel ? beside : forward_norm(f, x, &l->mlp_norm), s->d_model);
 	forward_sum(f, x, forward_norm(f, h, &l->mlp_post), &l->mlp_sum);
 	return x;
 }

@@ -11,7 +11,7 @@ enum { MODEL_LAYERS_MAX = 4096, MODEL_CONTEXT_MAX = 1 << 26, MODEL_HEAD_MAX = 40
 
 /* Prefixes of tensors in published files, transformers' own, and bundles; tried in order. */
 static const char *const body_prefixes[] = { "model.", "language_model.model.", "model.language_model.", "transformer.",
-					     "language_model.transformer.", "language_model.", "model.text_model.", "", NULL };
+					     "language_model.transformer.", "language_model.", "model.text_model.", "gpt_neox.", "", NULL };
 static const char *const head_prefixes[] = { "", "language_model.", "model.", NULL };
 static const char *const gguf_prefixes[] = { "", NULL };
 

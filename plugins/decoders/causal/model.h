@@ -35,6 +35,7 @@ struct shape {
 	float attention_softcap, final_softcap; /* 0: none */
 	float logit_scale;
 	int layer_norm;         /* LayerNorm instead of RMSNorm */
+	int parallel;           /* attention and feed-forward read the same rows, and both are added to them */
 	int norm_after;         /* norms are of the sums, behind attention and feed-forward */
 	int norm_ones;          /* norms have no weights */
 	int last_norm;          /* one more behind the last block */

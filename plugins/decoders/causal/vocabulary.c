@@ -11,6 +11,17 @@
 static const char *const words_prefixes[] = { "", "model.", "transformer.", "lang_encoder.transformer.", "lang_encoder.model.",
 					      "lang_encoder.gpt_neox.", "lang_encoder.", NULL };
 
+/* The head (rows, word_dim) in the loader's files, by the family's name or by what transformers calls it now; NULL: none. */
+static struct nn_weight *vocabulary_find_head(struct model *m, struct nn_loader *l, size_t rows)
+{
+	char name[NN_NAMES_MAX];
+
+	names_tensor(m, "output.weight", 0, 0, name);
+	struct nn_weight *head = nn_load_maybe(l, rows, m->shape.word_dim, "%s", name);
+
+	return head || m->gguf ? head : nn_load_maybe(l, rows, m->shape.word_dim, "lm_head.weight");
+}
+
 /* The embeddings of the other files, and their head if they have one; tokens that the model's own head has no row for are only read. 0 or
  * error->code. */
 static int vocabulary_load_words(struct model *m, struct nn_error *error)
@@ -26,8 +37,8 @@ static int vocabulary_load_words(struct model *m, struct nn_error *error)
 	if (m->gguf || m->embeddings->rows > MODEL_VOCAB_MAX)
 		return nn_fail(error, -EINVAL, "%s: embeddings of %zu tokens cannot take the place of this model's.",
 			       nn_checkpoint_path(m->words), m->embeddings->rows);
-	struct nn_weight *head = nn_load_maybe(&l, m->embeddings->rows, s->word_dim, "lm_head.weight");
-	struct nn_weight *own = head ? NULL : nn_load_maybe(&m->head_loader, 0, s->word_dim, "lm_head.weight");
+	struct nn_weight *head = vocabulary_find_head(m, &l, m->embeddings->rows);
+	struct nn_weight *own = head ? NULL : vocabulary_find_head(m, &m->head_loader, 0);
 
 	if (own && own->rows > m->embeddings->rows)
 		return nn_fail(error, -EINVAL, "%s: %zu tokens are fewer than the %zu of the model's head.", nn_checkpoint_path(m->words),
@@ -53,7 +64,7 @@ int vocabulary_load(struct model *m, struct nn_error *error)
 		return vocabulary_load_words(m, error);
 	m->embeddings = model_weight(m, first + s->vocab_read, s->word_dim, "token_embd.weight", 0);
 	/* A file without a head of its own has the embeddings as its head. */
-	m->head = nn_load_maybe(&m->head_loader, first, s->word_dim, m->gguf ? "output.weight" : "lm_head.weight");
+	m->head = vocabulary_find_head(m, &m->head_loader, first);
 	if (s->vocab_added) {
 		m->embeddings_added = nn_load(&m->body, s->vocab_added, s->word_dim, MODEL_ADDED_WORDS);
 		m->head_added = m->head ? nn_load(&m->head_loader, s->vocab_added, s->word_dim, "lm_head.additional_fc.weight") :
