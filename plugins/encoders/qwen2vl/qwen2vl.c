@@ -44,7 +44,9 @@ static int qwen2vl_open(struct percept_call *call, const struct percept_open *op
 static int qwen2vl_info(void *encoder, struct percept_encoder_info *info)
 {
 	const struct qwen2vl *v = encoder;
-	const uint64_t tokens = v->processor.native.most / v->patch / v->patch;
+	/* A picture is at least one window, whatever the bound. */
+	const uint64_t window = (uint64_t)v->merge * v->merge, most = v->processor.native.most / v->patch / v->patch;
+	const uint64_t tokens = most > window ? most : window;
 
 	*info = (struct percept_encoder_info){
 		.size = sizeof(*info), .modalities = PERCEPT_IMAGE, .dim = v->tower.d_model,
