@@ -52,6 +52,8 @@ static int flamingo_configure(struct gated *g, struct nn_loader *l, const cJSON 
 	g->d_ff = (uint32_t)up->rows;
 	g->norm_eps = 1e-5f;
 	g->resamples = perceiver_is_there(l->checkpoint);
+	/* A block in front of each layer: there are as many. */
+	g->n_layers = g->n_blocks == g->n_at ? g->n_at : 0;
 	if (!l->error->code && (uint64_t)g->n_heads * g->head_dim != q->rows)
 		return nn_fail(l->error, -EINVAL, "config.json: %u heads of %u values are not the %zu rows of the layers' queries.",
 			       g->n_heads, g->head_dim, q->rows);

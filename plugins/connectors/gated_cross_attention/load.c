@@ -73,11 +73,10 @@ const float *gated_gate(struct gated *g, struct nn_loader *l, const char *format
 }
 
 /* Which family the files are of. */
-static const struct gated_kind *load_kind(struct gated *g, struct nn_error *error)
+static const struct gated_kind *load_kind(const struct gated *g)
 {
 	const char *type = nn_config_string(nn_checkpoint_config(g->checkpoint), "model_type", "");
 
-	(void)error;
 	return strcmp(type, "idefics") ? &gated_flamingo : &gated_idefics;
 }
 
@@ -114,7 +113,7 @@ int gated_load(struct gated *g, struct nn_error *error)
 {
 	struct nn_loader l = { .checkpoint = g->checkpoint, .prefixes = load_prefixes, .error = error };
 
-	g->kind = load_kind(g, error);
+	g->kind = load_kind(g);
 	g->activation = g->kind->activation;
 	g->at = calloc(GATED_LAYERS_MAX, sizeof(*g->at));
 	if (!g->at)
