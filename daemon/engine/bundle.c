@@ -63,6 +63,7 @@ static const struct bundle {
 	{"siglip2_vision_model", {{"image.encoder", "siglip2"}}},
 	{"open_clip", {{"image.encoder", "openclip"}}},
 	{"siglip_vision_model", {{"image.encoder", "siglip"}}},
+	{"mosaic_gpt", {{"decoder", "causal"}}},
 	{"t5", {{"decoder", "t5"}}},
 	{"mt5", {{"decoder", "t5"}}},
 	{"umt5", {{"decoder", "t5"}}},

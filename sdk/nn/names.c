@@ -102,10 +102,27 @@ static const struct nn_tensor_name names_mpt[] = {
 	{ "output_norm", "norm_f" },
 	{ "attn_norm", "blocks.%u.norm_1" },
 	{ "attn_qkv", "blocks.%u.attn.Wqkv" },
+	{ "attn_q_norm", "blocks.%u.attn.q_ln" },
+	{ "attn_k_norm", "blocks.%u.attn.k_ln" },
 	{ "attn_output", "blocks.%u.attn.out_proj" },
 	{ "ffn_norm", "blocks.%u.norm_2" },
 	{ "ffn_up", "blocks.%u.ffn.up_proj" },
 	{ "ffn_down", "blocks.%u.ffn.down_proj" },
+	{ NULL, NULL },
+};
+/* MPT as it was called first. */
+static const struct nn_tensor_name names_mosaic_gpt[] = {
+	{ "token_embd", "wte" },
+	{ "position_embd", "wpe" },
+	{ "output_norm", "ln_f" },
+	{ "attn_norm", "blocks.%u.ln_1" },
+	{ "attn_qkv", "blocks.%u.attn.Wqkv" },
+	{ "attn_q_norm", "blocks.%u.attn.q_ln" },
+	{ "attn_k_norm", "blocks.%u.attn.k_ln" },
+	{ "attn_output", "blocks.%u.attn.out_proj" },
+	{ "ffn_norm", "blocks.%u.ln_2" },
+	{ "ffn_up", "blocks.%u.mlp.mlp_up" },
+	{ "ffn_down", "blocks.%u.mlp.mlp_down" },
 	{ NULL, NULL },
 };
 static const struct nn_tensor_name names_opt[] = {
@@ -152,6 +169,7 @@ static const struct {
 	{ "gpt2", names_gpt2 },
 	{ "gpt_neox", names_gpt_neox },
 	{ "mixtral", names_mixtral },
+	{ "mosaic_gpt", names_mosaic_gpt },
 	{ "mpt", names_mpt },
 	{ "opt", names_opt },
 	{ "phi3", names_phi3 },

@@ -7,7 +7,7 @@
 
 static const struct family *const families[] = {
 	&family_llama,	&family_mistral,   &family_mixtral, &family_qwen,   &family_qwen2, &family_qwen2_moe, &family_qwen3,
-	&family_qwen3_moe, &family_gemma, &family_gemma2, &family_gemma3,  &family_phi3,   &family_gpt2, &family_gpt_neox,  &family_mpt, &family_opt,
+	&family_qwen3_moe, &family_gemma, &family_gemma2, &family_gemma3,  &family_phi3,   &family_gpt2, &family_gpt_neox,  &family_mpt, &family_mosaic_gpt, &family_opt,
 	&family_deepseek2, &family_qwen2_vl, &family_mllama, &family_fused,
 };
 enum { FAMILIES = sizeof(families) / sizeof(families[0]) };

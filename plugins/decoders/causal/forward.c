@@ -141,6 +141,20 @@ static void forward_rotate(struct forward *f, const struct layer *l, struct nn_t
 		nn_rope(f->c, x, positions, heads, &m->rope[l->rope]);
 }
 
+/* q and k, where they are normed: head by head, or as whole rows. */
+static void forward_norm_qk(struct forward *f, const struct layer *l, struct nn_tensor qk[2])
+{
+	const struct shape *s = &f->d->model.shape;
+	const struct norm *norms[] = { &l->q_norm, &l->k_norm };
+
+	for (size_t i = 0; i < 2; i++) {
+		if (norms[i]->w && s->qk_rows)
+			qk[i] = forward_norm(f, qk[i], norms[i]);
+		else if (norms[i]->w)
+			nn_rms_norm_heads(f->c, qk[i], i ? s->n_kv_heads : s->n_heads, norms[i]->w, s->norm_eps);
+	}
+}
+
 /* q, k, v (T, heads * dim) of a block's normed input, with what tells their positions. */
 static void forward_qkv(struct forward *f, uint32_t i, struct nn_tensor x, struct nn_tensor qkv[3])
 {
@@ -162,10 +176,7 @@ static void forward_qkv(struct forward *f, uint32_t i, struct nn_tensor x, struc
 	} else {
 		forward_linear(c, l, x, qkv);
 	}
-	if (l->q_norm.w)
-		nn_rms_norm_heads(c, qkv[0], s->n_heads, l->q_norm.w, s->norm_eps);
-	if (l->k_norm.w)
-		nn_rms_norm_heads(c, qkv[1], s->n_kv_heads, l->k_norm.w, s->norm_eps);
+	forward_norm_qk(f, l, qkv);
 	if (m->rope[l->rope].dim) {
 		forward_rotate(f, l, qkv[0], s->n_heads);
 		forward_rotate(f, l, qkv[1], s->n_kv_heads);

@@ -35,6 +35,7 @@ struct shape {
 	float attention_softcap, final_softcap; /* 0: none */
 	float logit_scale;
 	int layer_norm;         /* LayerNorm instead of RMSNorm */
+	int qk_rows;            /* q and k are normed as whole rows, not head by head */
 	int parallel;           /* attention and feed-forward read the same rows, and both are added to them */
 	int norm_after;         /* norms are of the sums, behind attention and feed-forward */
 	int norm_ones;          /* norms have no weights */
@@ -67,7 +68,7 @@ struct layer {
 	struct norm attention_norm, mlp_norm;      /* of d_model, before */
 	struct norm attention_post, mlp_post;      /* of d_model, after, before the sum */
 	struct norm attention_sum, mlp_sum;        /* of d_model, of the sum */
-	struct norm q_norm, k_norm;                /* of head_dim, for each head */
+	struct norm q_norm, k_norm;                /* of head_dim, for each head; of all heads where qk_rows */
 	const struct nn_weight *q, *k, *v, *o;     /* (q_dim | kv_dim, d_model), (d_model, n_heads * v_dim) */
 	const float *q_bias, *k_bias, *v_bias, *o_bias;
 	struct feed_forward mlp;

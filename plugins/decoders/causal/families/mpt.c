@@ -4,10 +4,18 @@
 
 #include "plugins/decoders/causal/families/families.h"
 
+/* What says how attention is done: before "attn_config" came to be, the configuration itself. */
+static const cJSON *mpt_attention(const cJSON *config)
+{
+	const cJSON *own = nn_config_object(config, "attn_config");
+
+	return own ? own : config;
+}
+
 static int mpt_configure(struct model *m, const cJSON *config, struct nn_error *error)
 {
 	struct shape *s = &m->shape;
-	const cJSON *attention = nn_config_object(config, "attn_config");
+	const cJSON *attention = mpt_attention(config);
 	const struct nn_weight *up = model_weight_maybe(m, 0, s->d_model, "ffn_up.weight", 0);
 
 	s->layer_norm = 1;
@@ -19,9 +27,9 @@ static int mpt_configure(struct model *m, const cJSON *config, struct nn_error *
 	/* The configuration's "expansion_ratio" is not what all files were made with. */
 	if (up)
 		s->d_ff = (uint32_t)up->rows;
-	if (nn_config_real(attention, "clip_qkv", nn_config_real(config, "attention.clamp_kqv", 0, error), error) != 0 ||
-	    nn_config_bool(attention, "qk_ln", 0, error))
-		return nn_fail(error, -ENOTSUP, "config.json: clip_qkv and qk_ln are not known here.");
+	if (nn_config_real(attention, "clip_qkv|attn_clip_qkv", nn_config_real(config, "attention.clamp_kqv", 0, error), error) != 0)
+		return nn_fail(error, -ENOTSUP, "config.json: clip_qkv is not known here.");
+	s->qk_rows = nn_config_bool(attention, "qk_ln|attn_qk_ln", m->gguf && model_weight_maybe(m, 0, s->d_model, "attn_q_norm.weight", 0), error);
 	if (cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(config, "logit_scale")))
 		s->logit_scale = (float)nn_config_real(config, "logit_scale", 1, error);
 	else if (cJSON_IsString(cJSON_GetObjectItemCaseSensitive(config, "logit_scale")))
@@ -50,7 +58,7 @@ static int mpt_slopes(struct model *m, double most, struct nn_error *error)
 
 static int mpt_positions(struct model *m, const cJSON *config, struct nn_error *error)
 {
-	const cJSON *attention = nn_config_object(config, "attn_config");
+	const cJSON *attention = mpt_attention(config);
 	const double most = nn_config_real(attention, "alibi_bias_max",
 					   nn_config_real(config, "attention.max_alibi_bias", m->gguf ? 0 : 8, error), error);
 
@@ -65,6 +73,10 @@ static void mpt_load(struct model *m, struct layer *layer, uint32_t i)
 {
 	block_norms(m, layer, i);
 	block_attention_fused(m, layer, i);
+	if (m->shape.qk_rows) {
+		layer->q_norm = model_norm(m, m->shape.q_dim, "attn_q_norm", i);
+		layer->k_norm = model_norm(m, m->shape.kv_dim, "attn_k_norm", i);
+	}
 	block_mlp_plain(m, layer, i);
 }
 
@@ -72,5 +84,11 @@ static const char *const types[] = { "mpt", NULL };
 static const char *const classes[] = { "MptForCausalLM", "MPTForCausalLM", "MptModel", NULL };
 const struct family family_mpt = {
 	.name = "mpt", .types = types, .classes = classes, .configure = mpt_configure,
+	.positions = mpt_positions, .load = mpt_load, .mlp = feed_forward_layer,
+};
+static const char *const first_types[] = { "mosaic_gpt", NULL };
+static const char *const first_classes[] = { "MosaicGPT", NULL };
+const struct family family_mosaic_gpt = {
+	.name = "mosaic_gpt", .types = first_types, .classes = first_classes, .configure = mpt_configure,
 	.positions = mpt_positions, .load = mpt_load, .mlp = feed_forward_layer,
 };
