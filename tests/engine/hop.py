@@ -92,6 +92,12 @@ def build_plugin(folder, bad, name, width=3):
                     "-I" + os.path.join(SOURCE, "sdk/include"), "-DBAD=%d" % bad, '-DNAME="%s"' % name, "-DWIDTH=%d" % width,
                     os.path.join(SOURCE, "tests/engine/bad-plugin.c"), "-o", os.path.join(folder, name + ".so")], check=True)
 
+def build_template(folder, name):
+    """One of the plugins that strangers start from."""
+    subprocess.run([os.environ.get("CC", "cc").split()[0], "-shared", "-fPIC", "-O2", "-std=gnu11", "-Wl,-z,nodelete",
+                    "-I" + os.path.join(SOURCE, "sdk/include"), os.path.join(SOURCE, "sdk/template", name + ".c"),
+                    "-o", os.path.join(folder, name + ".so")], check=True)
+
 class Tap:
     def __init__(self):
         self.n = self.bad = 0

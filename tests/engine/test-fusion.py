@@ -9,11 +9,6 @@ PATH = {"plugin_path": [folder, os.path.join(BUILD, "plugins", ".libs")]}
 RED, BLUE, WIDE = ((16, 16, bytes(c) * 256) for c in ([250, 20, 10], [10, 20, 250], [90, 90, 90]))
 WORDS = "Describe the picture, please, in a few words."
 
-def build(name):
-    subprocess.run([os.environ.get("CC", "cc").split()[0], "-shared", "-fPIC", "-O2", "-std=gnu11", "-Wl,-z,nodelete",
-                    "-I" + os.path.join(SOURCE, "sdk/include"), os.path.join(SOURCE, "sdk/template", name + ".c"),
-                    "-o", os.path.join(folder, name + ".so")], check=True)
-
 def part(role, plugin, model=None, **options):
     return {"role": role, "plugin": plugin, "model": model, "options": options}
 
@@ -122,8 +117,8 @@ def refusals():
         e.socket.close()
 
 try:
-    build("tint")
-    build("pool")
+    build_template(folder, "tint")
+    build_template(folder, "pool")
     plain = plain_answers()
     neutral(plain)
     fused(plain)

@@ -17,9 +17,7 @@ def which(result, row):
     return tuple(result["parts"][row[k]]["plugin"] for k in ("encoder", "connector", "decoder"))
 
 def combinations():
-    subprocess.run([os.environ.get("CC", "cc").split()[0], "-shared", "-fPIC", "-O2", "-std=gnu11", "-Wl,-z,nodelete",
-                    "-I" + os.path.join(SOURCE, "sdk/include"), os.path.join(SOURCE, "sdk/template/tint.c"),
-                    "-o", os.path.join(folder, "tint.so")], check=True)
+    build_template(folder, "tint")
     build_plugin(folder, 0, "good")
     build_plugin(folder, 55, "aborts")
     text = "[assistant default]\nmodel = %s\n[assistant wide]\ndecoder = echo\nimage.encoder = colours\n" \

@@ -130,6 +130,18 @@ int odd_open(const struct odd *o, char text[512])
 	return error;
 }
 
+void odd_taken(const struct odd *odd, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		char text[512];
+		const int error = odd_open(&odd[i], text);
+
+		if (error)
+			print_error("%s: %s\n", odd[i].plugin, text);
+		assert_int_equal(error, 0);
+	}
+}
+
 void odd_refused(const struct odd *odd, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {

@@ -11,6 +11,8 @@ struct odd {
 
 /* What open() of the plugin, an encoder, a fusion connector or a decoder, gave, and why. */
 int odd_open(const struct odd *o, char text[512]);
+/* Each of them must be opened. */
+void odd_taken(const struct odd *odd, size_t n);
 /* Each of them must be refused with a sentence. */
 void odd_refused(const struct odd *odd, size_t n);
 

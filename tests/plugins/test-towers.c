@@ -25,13 +25,7 @@ static void opens_what_is_whole(void **state)
 		{ "vit", "vis_openclip_vit_map", "open_clip_config.json", NULL, NULL },
 	};
 
-	for (size_t i = 0; i < sizeof(whole) / sizeof(whole[0]); i++) {
-		char text[512];
-
-		if (odd_open(&whole[i], text))
-			print_error("%s: %s\n", whole[i].plugin, text);
-		assert_int_equal(odd_open(&whole[i], text), 0);
-	}
+	odd_taken(whole, sizeof(whole) / sizeof(whole[0]));
 }
 
 static void refuses_odd_values(void **state)

@@ -8,6 +8,7 @@
 #include "plugins/connectors/resampler/perceiver.h"
 #include "plugins/connectors/resampler/queries.h"
 #include "sdk/nn/compute.h"
+#include "sdk/nn/part.h"
 
 enum { RESAMPLER_GROUPS_MAX = 1 << 16 };
 
@@ -29,8 +30,7 @@ static void resampler_close(void *connector)
 	struct resampler *r = connector;
 
 	perceiver_fini(&r->perceiver);
-	nn_checkpoint_close(r->checkpoint);
-	free(r);
+	nn_part_close(r);
 }
 
 /* The latents as they are, or with what makes them as wide as the decoder. */
@@ -55,16 +55,15 @@ static int resampler_load_perceiver(struct resampler *r, struct nn_error *error)
 	return error->code;
 }
 
-static int resampler_load(struct resampler *r, const struct percept_open *open, struct nn_error *error)
+static int resampler_load(void *connector, const struct percept_open *open, struct nn_error *error)
 {
 	const struct percept_value *frames = percept_option(open, "frames");
+	struct resampler *r = connector;
 	const char *type;
 
 	r->frames = frames ? (uint32_t)frames->integer : 0;
-	r->checkpoint = nn_checkpoint_open(open->model, error);
-	if (!r->checkpoint)
-		return error->code ? error->code : -EINVAL;
-	nn_checkpoint_compute(r->checkpoint, nn_compute_option(open));
+	snprintf(r->identity, sizeof(r->identity), "resampler-1-%s-frames%u-%s", nn_checkpoint_identity(r->checkpoint), r->frames,
+		 nn_compute_name(nn_compute_option(open)));
 	r->perceives = perceiver_is_there(r->checkpoint);
 	if (r->perceives)
 		return resampler_load_perceiver(r, error);
@@ -84,23 +83,9 @@ static int resampler_load(struct resampler *r, const struct percept_open *open, 
 
 static int resampler_open(struct percept_call *call, const struct percept_open *open, void **connector)
 {
-	struct nn_error error = { 0 };
+	static const struct nn_part part = { "resampler connector", sizeof(struct resampler), resampler_load, resampler_close };
 
-	if (!open->model)
-		return percept_fail(call, -EINVAL, "The resampler connector needs a model: name a directory with config.json and "
-				    "model.safetensors.");
-	struct resampler *r = calloc(1, sizeof(*r));
-
-	if (!r)
-		return percept_fail(call, -ENOMEM, "Memory is out.");
-	if (resampler_load(r, open, &error)) {
-		resampler_close(r);
-		return percept_fail(call, error.code ? error.code : -EINVAL, "%s", error.text);
-	}
-	snprintf(r->identity, sizeof(r->identity), "resampler-1-%s-frames%u-%s", nn_checkpoint_identity(r->checkpoint), r->frames,
-		 nn_compute_name(nn_compute_option(open)));
-	*connector = r;
-	return 0;
+	return nn_part_open(call, open, &part, connector);
 }
 
 static int resampler_info(void *connector, struct percept_connector_info *info)

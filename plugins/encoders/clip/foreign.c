@@ -141,7 +141,7 @@ int foreign_openclip_rest(cJSON *made, const cJSON *root, struct nn_error *error
 	return foreign_openclip_processor(made, root, error);
 }
 
-void foreign_timm_processor(cJSON *made, const cJSON *root)
+static void foreign_timm_processor(cJSON *made, const cJSON *root)
 {
 	const cJSON *given = nn_config_object(root, "pretrained_cfg");
 	const cJSON *size = cJSON_GetObjectItemCaseSensitive(given, "input_size"), *side = cJSON_GetArrayItem(size, 1);
@@ -161,6 +161,14 @@ void foreign_timm_processor(cJSON *made, const cJSON *root)
 		cJSON_AddNumberToObject(cJSON_AddObjectToObject(to, "size"), "shortest_edge", (int)(side->valuedouble / crop));
 		cJSON_AddNumberToObject(to, "crop_size", side->valuedouble);
 	}
+}
+
+int foreign_timm_rest(cJSON *made, const cJSON *root, struct nn_error *error)
+{
+	if (foreign_openclip(root))
+		return foreign_openclip_rest(made, root, error);
+	foreign_timm_processor(made, root);
+	return error->code;
 }
 
 /* Each member of `from` into `to`, over what is there. */

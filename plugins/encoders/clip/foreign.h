@@ -18,8 +18,9 @@ int foreign_openclip_rest(cJSON *made, const cJSON *root, struct nn_error *error
 int foreign_openclip_tower(cJSON *made, const cJSON *object, uint32_t width, int64_t heads, int quick_gelu, struct nn_error *error);
 /* The names of OpenCLIP's layers, as the flags of such an object have them. */
 void foreign_openclip_layers(struct tower_names *names, const cJSON *config);
-/* Adds "preprocessor_config" from timm's "pretrained_cfg", if there is one. */
-void foreign_timm_processor(cJSON *made, const cJSON *root);
+/* The same beside a tower of timm's: as OpenCLIP's file says, or "preprocessor_config" from "pretrained_cfg", if there is one. 0 or
+ * error->code. */
+int foreign_timm_rest(cJSON *made, const cJSON *root, struct nn_error *error);
 /* Arguments of a timm model: what config.json or timm_model.json tells over what the table knows of its name; to delete. */
 cJSON *foreign_timm_arguments(const struct nn_checkpoint *cp, const cJSON *root, const char *const (*known)[2], struct nn_error *error);
 

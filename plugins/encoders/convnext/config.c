@@ -81,10 +81,7 @@ cJSON *convnext_translate(struct nn_checkpoint *cp, struct nn_error *error)
 		cJSON_AddNumberToObject(made, "layer_scale_init_value", scale && cJSON_IsNull(scale) ? 0 : 1);
 		cJSON_AddBoolToObject(made, "timm", 1);
 		cJSON_AddBoolToObject(made, "use_grn", nn_config_bool(args, "use_grn", 0, error));
-		if (foreign_openclip(root))
-			foreign_openclip_rest(made, root, error);
-		else
-			foreign_timm_processor(made, root);
+		foreign_timm_rest(made, root, error);
 	}
 	cJSON_Delete(args);
 	if (!error->code)

@@ -120,10 +120,8 @@ static cJSON *eva_translate(struct nn_checkpoint *cp, struct nn_error *error)
 	cJSON *made = cJSON_CreateObject(), *to = cJSON_AddObjectToObject(made, "vision_config");
 
 	eva_override(args, root);
-	if (!eva_vision(to, args, error) && foreign_openclip(root))
-		foreign_openclip_rest(made, root, error);
-	else if (!error->code)
-		foreign_timm_processor(made, root);
+	if (!eva_vision(to, args, error))
+		foreign_timm_rest(made, root, error);
 	cJSON_AddItemToObject(to, "arguments", args);
 	if (!error->code)
 		return made;

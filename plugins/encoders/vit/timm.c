@@ -106,10 +106,8 @@ cJSON *timm_translate(struct nn_checkpoint *cp, struct nn_error *error)
 		cJSON_DeleteItemFromObjectCaseSensitive(args, "img_size");
 		cJSON_AddItemToObject(args, "img_size", cJSON_Duplicate(size, 1));
 	}
-	if (!timm_vision(to, args, error) && foreign_openclip(root))
-		foreign_openclip_rest(made, root, error);
-	else if (!error->code)
-		foreign_timm_processor(made, root);
+	if (!timm_vision(to, args, error))
+		foreign_timm_rest(made, root, error);
 	cJSON_AddItemToObject(to, "arguments", args);
 	if (!error->code)
 		return made;

@@ -41,6 +41,8 @@ static int caption_load(struct caption *k, const char *model, struct nn_error *e
 	if (vision_open(&k->vision, k->checkpoint, root, error) ||
 	    decoder_open(&k->decoder, k->checkpoint, k->vision.tower.d_model, error))
 		return error->code;
+	snprintf(k->identity, sizeof(k->identity), "caption-1-%s-%016llx-%u", nn_checkpoint_identity(k->checkpoint),
+		 (unsigned long long)k->vision.processor.digest, k->most);
 	return words_open(&k->words, model, error);
 }
 
@@ -51,32 +53,36 @@ static char *caption_text(const struct percept_open *open, const char *name)
 	return v && v->string && v->string[0] ? strdup(v->string) : NULL;
 }
 
-/* Another assistant captions. 0 or -errno. */
-static int caption_ask(struct percept_call *call, struct caption *k, const struct percept_open *open)
+/* Names what is asked of whom. 0 or -errno. */
+static int caption_name_question(struct caption *k)
 {
 	struct nn_digest *digest = nn_digest_new();
 	char hex[NN_DIGEST_HEX];
 
+	if (!digest)
+		return -ENOMEM;
+	nn_digest_field(digest, k->ask.assistant, strlen(k->ask.assistant));
+	nn_digest_field(digest, k->ask.prompt, strlen(k->ask.prompt));
+	const int r = nn_digest_end(digest, hex);
+
+	nn_digest_free(digest);
+	snprintf(k->identity, sizeof(k->identity), "caption-1-asks-%.32s-%u", hex, k->most);
+	return r;
+}
+
+/* Another assistant captions. 0 or error->code. */
+static int caption_ask(struct caption *k, const struct percept_open *open, struct nn_error *error)
+{
 	k->ask.prompt = caption_text(open, "prompt");
 	k->ask.socket = caption_text(open, "socket");
 	k->ask.most = k->most;
 	if (open->model)
-		percept_fail(call, -EINVAL, "The caption expert has a model and an assistant to ask: leave one away.");
-	else if (open->assistant && !strcmp(open->assistant, k->ask.assistant))
-		percept_fail(call, -EINVAL, "Assistant %s cannot ask itself what a picture shows: name another one.", open->assistant);
-	else if (!digest || !k->ask.prompt)
-		return percept_fail(call, -ENOMEM, "Memory is out.");
-	else {
-		nn_digest_field(digest, k->ask.assistant, strlen(k->ask.assistant));
-		nn_digest_field(digest, k->ask.prompt, strlen(k->ask.prompt));
-		const int r = nn_digest_end(digest, hex);
-
-		nn_digest_free(digest);
-		snprintf(k->identity, sizeof(k->identity), "caption-1-asks-%.32s-%u", r ? "" : hex, k->most);
-		return r ? percept_fail(call, r, "The question cannot be named.") : 0;
-	}
-	nn_digest_free(digest);
-	return -EINVAL;
+		return nn_fail(error, -EINVAL, "The caption expert has a model and an assistant to ask: leave one away.");
+	if (open->assistant && !strcmp(open->assistant, k->ask.assistant))
+		return nn_fail(error, -EINVAL, "Assistant %s cannot ask itself what a picture shows: name another one.", open->assistant);
+	if (!k->ask.prompt || caption_name_question(k))
+		return nn_fail(error, -ENOMEM, "Memory is out.");
+	return 0;
 }
 
 static int caption_open(struct percept_call *call, const struct percept_open *open, void **expert)
@@ -95,20 +101,10 @@ static int caption_open(struct percept_call *call, const struct percept_open *op
 	}
 	k->most = most ? (uint32_t)most->integer : assistant ? 64 : 19;
 	k->ask.assistant = assistant;
-	const int r = assistant ? caption_ask(call, k, open) : 0;
-
-	if (assistant) {
-		if (r)
-			caption_close(k);
-		*expert = r ? NULL : k;
-		return r;
-	}
-	if (caption_load(k, open->model, &error)) {
+	if (assistant ? caption_ask(k, open, &error) : caption_load(k, open->model, &error)) {
 		caption_close(k);
 		return percept_fail(call, error.code, "%s", error.text);
 	}
-	snprintf(k->identity, sizeof(k->identity), "caption-1-%s-%016llx-%u", nn_checkpoint_identity(k->checkpoint),
-		 (unsigned long long)k->vision.processor.digest, k->most);
 	*expert = k;
 	return 0;
 }
