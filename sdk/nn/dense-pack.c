@@ -88,8 +88,7 @@ static int dense_pack(struct nn_checkpoint *cp, struct nn_weight *w, uint32_t te
 	return to ? 0 : nn_fail(error, -ENOMEM, "%s: memory is out.", nn_checkpoint_path(cp));
 }
 
-/* In f32, for kernels of f32. */
-static int dense_pack_plain(struct nn_checkpoint *cp, struct nn_weight *w, struct nn_error *error)
+int nn_weight_pack_rows(struct nn_checkpoint *cp, struct nn_weight *w, struct nn_error *error)
 {
 	const int usual = cp->whole;
 
@@ -107,7 +106,7 @@ int nn_weight_pack_as(struct nn_checkpoint *cp, struct nn_weight *w, enum nn_com
 	if (how == NN_COMPUTE_FAST)
 		how = large ? NN_COMPUTE_BF16 : NN_COMPUTE_F32;
 	if (how == NN_COMPUTE_F32 && (!large || !kernels_of(&c)->dense->exact_tile))
-		return dense_pack_plain(cp, w, error);
+		return nn_weight_pack_rows(cp, w, error);
 	if (!w || w->halves)
 		return 0;
 	if (!nn_weight_usable(w))

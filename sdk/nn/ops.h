@@ -42,6 +42,8 @@ struct nn_tensor nn_gemm(struct nn *c, struct nn_tensor x, const struct nn_weigh
 
 /* "f32", "bf16", and "fast": f32 where this processor does not gain by BF16; -1 if unknown. [any] */
 int nn_compute_named(const char *name);
+/* nn_weight_pack for nn_linear, whatever nn_checkpoint_compute() said. */
+int nn_weight_pack_rows(struct nn_checkpoint *checkpoint, struct nn_weight *weight, struct nn_error *error);
 /* nn_weight_pack, for nn_gemm and nn_product, whatever nn_checkpoint_compute() said. F32 on AMX: large weights become terms of BF16 (dense.h). */
 int nn_weight_pack_as(struct nn_checkpoint *checkpoint, struct nn_weight *weight, enum nn_compute how, struct nn_error *error);
 

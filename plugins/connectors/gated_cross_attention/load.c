@@ -15,7 +15,7 @@ static const char *const load_prefixes[] = { "model.", "", "lang_encoder.", NULL
 const struct nn_weight *gated_pack(struct gated *g, struct nn_loader *l, struct nn_weight *w, int once)
 {
 	const int failed = !w || (once ? nn_weight_pack_as(l->checkpoint, w, g->compute, l->error) :
-					 nn_weight_pack(l->checkpoint, w, l->error));
+					 nn_weight_pack_rows(l->checkpoint, w, l->error));
 
 	g->weight_bytes += failed ? 0 : w->bytes;
 	return failed ? NULL : w;

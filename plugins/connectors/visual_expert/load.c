@@ -89,7 +89,7 @@ static struct nn_weight *load_matrix(struct visual_expert *v, struct nn_loader *
 
 static const struct nn_weight *load_pack(struct visual_expert *v, struct nn_loader *l, struct nn_weight *w, int fast)
 {
-	if (!w || (fast ? nn_weight_pack_codes : nn_weight_pack)(l->checkpoint, w, l->error))
+	if (!w || (fast ? nn_weight_pack_codes : nn_weight_pack_rows)(l->checkpoint, w, l->error))
 		return NULL;
 	v->weight_bytes += w->packed_bytes;
 	return w;
