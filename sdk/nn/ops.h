@@ -23,7 +23,7 @@ int nn_activation_named(const char *name);
 int nn_weight_pack(struct nn_checkpoint *checkpoint, struct nn_weight *weight, struct nn_error *error);
 
 /* The same for products in integers, faster and half as exact as float16 would be: weights of block formats stay codes of 2 to
- * 8 bits, rows of x become two terms of 8 bits. Formats without codes of their own here become Q8_0's. Others: nn_weight_pack. */
+ * 8 bits, rows of x become two terms of 8 bits. Formats without codes of their own here become Q8_0's. Others: nn_weight_pack_rows. */
 int nn_weight_pack_codes(struct nn_checkpoint *checkpoint, struct nn_weight *weight, struct nn_error *error);
 /* The name of the block format that a weight is computed in; NULL: in floats. */
 const char *nn_weight_computed(const struct nn_weight *weight);

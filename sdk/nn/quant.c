@@ -167,7 +167,7 @@ int nn_weight_pack_codes(struct nn_checkpoint *cp, struct nn_weight *w, struct n
 	if (!w || w->packed)
 		return 0;
 	if (w->type != NN_BLOCKS)
-		return nn_weight_pack(cp, w, error);
+		return nn_weight_pack_rows(cp, w, error);
 	const struct quant_format *f = quant_format(w->format->ggml_type);
 	size_t bytes;
 
